@@ -1,0 +1,52 @@
+"""The records that travel between the rooms. Offsets are half-open code-point offsets into the raw text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters ``[start, end)`` of a context, in code points."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """A reference answer: ``context[start:start + len(text)] == text``."""
+
+    text: str
+    start: int
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A question on a context, with its reference answers where they are known."""
+
+    id: str
+    question: str
+    context: str
+    answers: tuple[Gold, ...] = ()
+    is_impossible: bool = False
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer: ``text == context[start:end]``; the empty answer (no answer) has start == end == 0.
+
+    ``score`` is a probability in [0, 1]. ``untrimmed`` is the span before particles were cut off,
+    where they were.
+    """
+
+    text: str
+    start: int
+    end: int
+    score: float
+    untrimmed: Span | None = field(default=None)
