@@ -9,31 +9,47 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 
 from komrc import __version__
 from komrc.errors import KomrcError
 
-COMMANDS = ("train", "predict", "evaluate", "ask", "serve", "export", "data", "report", "demo")
+COMMANDS = {
+    "train": "fine-tune an encoder on KorQuAD-format data, with official EM/F1 while it trains",
+    "predict": "answer every question of a data file",
+    "evaluate": "score predictions as the official KorQuAD 1.0 script does",
+    "ask": "answer one question on a text",
+    "serve": "answer over HTTP, with a page to try it",
+    "export": "write ONNX, fp32 or int8, and check it",
+    "data": "check a data file, or download KorQuAD",
+    "report": "a page that shows where points are lost",
+    "demo": "the whole path on the bundled sample",
+}
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser with every command's own parser below it."""
+def build_parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
+    """The parser with the named commands' own parsers below it."""
+    listing = "\n".join(f"  {name:<10}{what}" for name, what in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="komrc",
         description="Korean extractive question answering: train, evaluate, serve.",
-        epilog="komrc COMMAND --help shows a command's options and examples.",
+        epilog=f"commands:\n{listing}\n\nkomrc COMMAND --help shows a command's options and examples.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"komrc {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    for name in names:
         import_module(f"komrc.cli.{name}").add_parser(commands)
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. Errors go to stderr as one message, never a traceback."""
-    args = build_parser().parse_args(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # Only the command that was named is imported: `komrc ask` must not wait for the others.
+    named = [arguments[0]] if arguments and arguments[0] in COMMANDS else list(COMMANDS)
+    args = build_parser(named).parse_args(arguments)
     try:
         code: int = args.run(args)
     except KomrcError as error:
