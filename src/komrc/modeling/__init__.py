@@ -1,0 +1,5 @@
+"""Encoders with a span head and a boundary head; the only place that knows Hugging Face's weight names."""
+
+from komrc.modeling.span_reader import SpanReader
+
+__all__ = ["SpanReader"]

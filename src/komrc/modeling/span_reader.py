@@ -1,0 +1,250 @@
+"""An encoder that marks where an answer starts and ends, and how much of its outer tokens belongs to it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from komrc.engines import BOUNDARY_CLASSES
+from komrc.errors import ModelError
+from komrc.modeling.names import COMMON
+from komrc.modeling.weights import CONFIG, WEIGHTS, read_config, read_weights
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+_BOUNDARY = "boundary."
+# An untrained boundary head should cut nothing: e^3 against seven ones is 0.74 for "0 characters".
+_CUT_NOTHING = 3.0
+
+
+class BoundaryHead(nn.Module):
+    """Two linear layers on a token's state: characters to drop at its front, and at its back."""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.start = nn.Linear(hidden_size, BOUNDARY_CLASSES)
+        self.end = nn.Linear(hidden_size, BOUNDARY_CLASSES)
+        for layer in (self.start, self.end):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+            with torch.no_grad():
+                layer.bias[0] = _CUT_NOTHING
+
+    def forward(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """States [B, L, H] -> two logits [B, L, 8]."""
+        return self.start(state), self.end(state)
+
+
+class SpanReader(nn.Module):
+    """Any ``AutoModelForQuestionAnswering`` and, beside its span head, a boundary head.
+
+    Attributes:
+        config: the Hugging Face configuration.
+        qa: the Hugging Face model.
+        boundary: the boundary head, or None.
+        untrained: the parts that the loaded file did not have ("span head", "boundary head").
+        max_positions: the longest window the model can read, in tokens.
+        uses_token_types: whether ``token_type_ids`` mean something to the model.
+    """
+
+    def __init__(self, qa: PreTrainedModel, *, boundary: bool) -> None:
+        super().__init__()
+        self.config: PretrainedConfig = qa.config
+        self.qa = qa
+        self._head = _head_modules(qa)
+        hidden = next(m for m in reversed(self._head) if isinstance(m, nn.Linear)).in_features
+        self.boundary = BoundaryHead(hidden) if boundary else None
+        self.untrained: tuple[str, ...] = ()
+        self.max_positions = _max_positions(self.config)
+        self.uses_token_types = getattr(self.config, "type_vocab_size", 0) > 1
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, *, model_type: str | None = None, boundary: bool | None = None
+    ) -> SpanReader:
+        """A model from a folder in Hugging Face's layout, in float32, on the CPU, in evaluation mode.
+
+        Args:
+            folder: holds config.json and model.safetensors (float32, float16 or KoMRC's int8).
+            model_type: what it must be; None takes what config.json says.
+            boundary: with or without the boundary head; None: as the weights have it.
+
+        Raises ModelError where the folder is no model or the weights don't fit the configuration.
+        """
+        folder = Path(folder)
+        config = read_config(folder, model_type)
+        weights = read_weights(folder)
+        head = {name: weights.pop(name) for name in list(weights) if name.startswith(_BOUNDARY)}
+        qa, fresh = _build(config, weights, folder)
+        model = cls(qa, boundary=bool(head) if boundary is None else boundary)
+        untrained = ["span head"] if fresh else []
+        if model.boundary is not None:
+            if head:
+                _load_boundary(model.boundary, head, folder)
+            else:
+                untrained.append("boundary head")
+        model.untrained = tuple(untrained)
+        if untrained:
+            logger.info("%s: %s newly initialised; train before use", folder, " and ".join(untrained))
+        return model.eval()
+
+    def save(self, folder: Path) -> None:
+        """Write config.json and model.safetensors (float32) into an existing folder."""
+        config = self.config.to_dict()
+        config.pop("_name_or_path", None)
+        config["architectures"] = [type(self.qa).__name__]
+        config["dtype"] = "float32"
+        text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)
+        (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+        save_file(self.weights(), folder / WEIGHTS, metadata={"format": "pt"})
+
+    def weights(self) -> dict[str, Tensor]:
+        """All weights under the names they have in the file, on the CPU."""
+        tensors = dict(self.qa.state_dict())
+        if self.boundary is not None:
+            tensors |= {f"{_BOUNDARY}{name}": v for name, v in self.boundary.state_dict().items()}
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+    def load_weights(self, tensors: dict[str, Tensor]) -> None:
+        """Take over weights that ``weights`` returned. Raises ModelError where one is missing or extra."""
+        head = {name.removeprefix(_BOUNDARY): v for name, v in tensors.items() if name.startswith(_BOUNDARY)}
+        rest = {name: v for name, v in tensors.items() if not name.startswith(_BOUNDARY)}
+        try:
+            self.qa.load_state_dict(rest)
+            if self.boundary is not None:
+                self.boundary.load_state_dict(head)
+        except RuntimeError as error:
+            raise ModelError(f"the weights are of another model ({error})") from error
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Logits of every token.
+
+        Args:
+            input_ids: [B, L].
+            attention_mask: [B, L], 1 on tokens, 0 on padding.
+            token_type_ids: [B, L]; left aside where the model has no token types.
+
+        Returns: start [B, L], end [B, L], characters to drop in front [B, L, 8] and at the back
+        [B, L, 8] (None without a boundary head). Raises ModelError for windows beyond the model's limit.
+        """
+        if not torch.compiler.is_compiling() and input_ids.shape[1] > self.max_positions:
+            raise ModelError(
+                f"a window of {input_ids.shape[1]} tokens is longer than the model's {self.max_positions}"
+                " positions",
+                fix=f"use --max_seq_length {self.max_positions} or less",
+            )
+        arguments = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if token_type_ids is not None and self.uses_token_types:
+            arguments["token_type_ids"] = token_type_ids
+        state = self.qa.base_model(**arguments, return_dict=True)[0]
+        for module in self._head[:-1]:
+            state = module(state)
+        logits = self._head[-1](state)
+        start, end = logits[..., 0], logits[..., 1]
+        if self.boundary is None:
+            return start, end, None, None
+        return start, end, *self.boundary(state)
+
+
+def _head_modules(qa: PreTrainedModel) -> tuple[nn.Module, ...]:
+    """What the Hugging Face model applies to the encoder's output, in order; the last is the span layer."""
+    path = {"distilbert": ("dropout", "qa_outputs"), "modernbert": ("head", "drop", "classifier")}
+    names = path.get(qa.config.model_type, ("qa_outputs",))
+    modules = [getattr(qa, name, None) for name in names]
+    last = modules[-1]
+    if qa.config.is_encoder_decoder or not isinstance(last, nn.Linear) or last.out_features != 2:
+        raise ModelError(
+            f"{qa.config.model_type} models mark spans in a way that KoMRC doesn't know",
+            where="model_type",
+            fix=f"use an encoder such as {', '.join(COMMON)}",
+        )
+    return tuple(module for module in modules if isinstance(module, nn.Module))
+
+
+def _max_positions(config: PretrainedConfig) -> int:
+    """The longest input in tokens; RoBERTa's kind counts positions from the padding id on."""
+    limit = getattr(config, "max_position_embeddings", None)
+    if not isinstance(limit, int) or limit <= 0:
+        return 1 << 30  # relative positions: no limit
+    counts_from_padding = {
+        "roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "longformer", "data2vec-text", "ibert",
+        "roberta-prelayernorm", "xmod", "mpnet", "luke", "lilt", "markuplm",
+    }  # fmt: skip
+    if config.model_type in counts_from_padding:
+        limit -= (1 if config.pad_token_id is None else config.pad_token_id) + 1
+    return limit
+
+
+def _build(
+    config: PretrainedConfig, weights: dict[str, Tensor], folder: Path
+) -> tuple[PreTrainedModel, bool]:
+    """The Hugging Face model with these weights, and whether its span head is new."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING
+    from transformers.utils import logging as hf_logging
+
+    _refuse_giants(config, weights, folder)
+    kind: Any = MODEL_FOR_QUESTION_ANSWERING_MAPPING[type(config)]
+    level, bar = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()
+    hf_logging.set_verbosity(logging.ERROR)  # its table of new and unused keys; ours says it in one line
+    try:
+        qa, info = kind.from_pretrained(
+            None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
+        )
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"the weights don't fit the configuration ({error})",
+            where=str(folder),
+            fix="use the config.json that belongs to these weights",
+        ) from error
+    finally:
+        hf_logging.set_verbosity(level)
+        if bar:
+            hf_logging.enable_progress_bar()
+    prefix = f"{qa.base_model_prefix}."
+    lost = sorted(name for name in info["missing_keys"] if name.startswith(prefix))
+    if lost:
+        raise ModelError(
+            f"{len(lost)} weights of the encoder are missing, {lost[0]} first",
+            where=str(folder),
+            fix="use the config.json and model type that belong to these weights",
+        )
+    return qa, bool(info["missing_keys"])
+
+
+def _refuse_giants(config: PretrainedConfig, weights: dict[str, Tensor], folder: Path) -> None:
+    """Stop before a configuration that asks for far more memory than its weights explain."""
+    have = sum(tensor.numel() for tensor in weights.values())
+    hidden = int(getattr(config, "hidden_size", 0) or 0)
+    layers = int(getattr(config, "num_hidden_layers", 0) or 0)
+    wide = int(getattr(config, "intermediate_size", 0) or getattr(config, "hidden_dim", 0) or 4 * hidden)
+    rows = int(getattr(config, "vocab_size", 0) or 0) + int(
+        getattr(config, "max_position_embeddings", 0) or 0
+    )
+    need = hidden * (rows + layers * (4 * hidden + 2 * wide))
+    if need > 16 * have + 10_000_000:
+        raise ModelError(
+            f"asks for about {need:,} parameters, but the weights hold {have:,}",
+            where=str(folder / CONFIG),
+            fix="use the config.json that belongs to these weights",
+        )
+
+
+def _load_boundary(head: BoundaryHead, tensors: dict[str, Tensor], folder: Path) -> None:
+    try:
+        head.load_state_dict({name.removeprefix(_BOUNDARY): tensor for name, tensor in tensors.items()})
+    except RuntimeError as error:
+        raise ModelError(
+            f"the boundary head's weights don't fit ({error})", where=str(folder), fix="train the model again"
+        ) from error
