@@ -1,0 +1,97 @@
+"""The layer picture of docs/architecture.md, checked against the imports."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src/komrc"
+PICTURE = ROOT / "docs/architecture.md"
+TORCH = ("torch", "transformers", "accelerate")
+TORCH_ROOMS = ("modeling", "training", "export", "engines.torch", "calibration.fit")
+
+
+def layers() -> dict[str, int]:
+    """Room -> layer, read from the table in docs/architecture.md."""
+    rows = re.findall(r"^\|\s*(\d)\s*\|\s*`([\w/.]+)`", PICTURE.read_text(encoding="utf-8"), re.MULTILINE)
+    return {name.removesuffix("/").removesuffix(".py"): int(layer) for layer, name in rows}
+
+
+def modules() -> list[Path]:
+    return sorted(SOURCE.rglob("*.py"))
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room(name: str) -> str:
+    """``engines.torch`` -> ``engines``: the first part of a dotted name below komrc."""
+    return name.partition(".")[0]
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of everything a file imports, wherever the statement stands."""
+    found: set[str] = set()
+    package = ["komrc", *path.relative_to(SOURCE).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            name = ".".join(filter(None, [base, node.module or ""]))
+            found.update({name, *(f"{name}.{alias.name}" for alias in node.names)})
+    return found
+
+
+def rooms_imported(path: Path) -> set[str]:
+    rooms = {room(name.removeprefix("komrc.")) for name in imports(path) if name.startswith("komrc.")}
+    return rooms & set(layers())
+
+
+def test_every_room_stands_in_the_picture() -> None:
+    there = {room(dotted(path)) for path in modules()} - {"", "__main__"}
+    assert there == set(layers())
+
+
+@pytest.mark.parametrize("path", modules(), ids=dotted)
+def test_imports_point_down(path: Path) -> None:
+    own = room(dotted(path))
+    if own in {"", "__main__"}:
+        return  # the package's own face
+    level = layers()
+    upward = {name for name in rooms_imported(path) if level[name] > level[own]}
+    assert not upward, f"{dotted(path)} (layer {level[own]}) imports {upward}"
+
+
+def test_no_room_imports_in_a_circle() -> None:
+    edges = {name: set[str]() for name in layers()}
+    for path in modules():
+        own = room(dotted(path))
+        if own in edges:
+            edges[own] |= rooms_imported(path) - {own}
+
+    def reaches(start: str, goal: str, seen: set[str]) -> bool:
+        for name in edges[start] - seen:
+            seen.add(name)
+            if name == goal or reaches(name, goal, seen):
+                return True
+        return False
+
+    assert [name for name in edges if reaches(name, name, set())] == []
+
+
+@pytest.mark.parametrize("path", modules(), ids=dotted)
+def test_torch_stays_in_its_rooms(path: Path) -> None:
+    name = dotted(path)
+    if name.startswith(TORCH_ROOMS) or name == "tokenization.kobert":  # KoBertTokenizer is a transformers class
+        return
+    used = {found for found in imports(path) if found.partition(".")[0] in TORCH}
+    lazy_only = name.startswith(("tokenization", "hub"))
+    top = {alias for alias in used if not lazy_only}
+    assert not top, f"{name} imports {top}"
