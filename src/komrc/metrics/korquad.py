@@ -1,0 +1,113 @@
+"""The official KorQuAD 1.0 metric, to the last bit.
+
+Exact match compares normalised strings; F1 compares the bags of their characters (not words); the best
+reference answer counts. Sums run in the order of the data set and are scaled as ``100.0 * sum / total``, because
+floating-point results depend on that.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from string import punctuation
+from typing import TypedDict
+
+from komrc.errors import DataError
+from komrc.types import Example
+
+_SPACES = str.maketrans(dict.fromkeys("'\"《》<>〈〉()‘’", " "))
+_DROPPED = str.maketrans("", "", punctuation)
+_BOTH = _DROPPED | _SPACES
+
+
+class Scores(TypedDict):
+    """Percentages, 0 to 100, under the official script's keys."""
+
+    exact_match: float
+    f1: float
+
+
+def normalize(text: str) -> str:
+    """Quotes and brackets become spaces, lower case, ASCII punctuation dropped, white space collapsed."""
+    if "Σ" in text:  # the one letter whose lower case depends on its neighbours: keep the official order
+        return " ".join(text.translate(_SPACES).lower().translate(_DROPPED).split())
+    return " ".join(text.translate(_BOTH).lower().split())
+
+
+def _f1(prediction: str, gold: str) -> float:
+    """F1 of two normalised strings on their characters."""
+    predicted = prediction.replace(" ", "")
+    wanted = gold.replace(" ", "")
+    if predicted == wanted:
+        return 1.0 if predicted else 0.0
+    counts = Counter(wanted)
+    same = 0
+    for character, count in Counter(predicted).items():
+        other = counts.get(character, 0)
+        same += count if count < other else other
+    if same == 0:
+        return 0.0
+    precision = same / len(predicted)
+    recall = same / len(wanted)
+    return (2 * precision * recall) / (precision + recall)
+
+
+def exact_match(prediction: str, gold: str) -> bool:
+    """Whether the two are equal once normalised."""
+    return normalize(prediction) == normalize(gold)
+
+
+def f1(prediction: str, gold: str) -> float:
+    """F1 on the bag of characters of the normalised strings, 0 to 1; two empty strings score 0, as officially."""
+    return _f1(normalize(prediction), normalize(gold))
+
+
+def best(prediction: str, golds: Sequence[str]) -> tuple[bool, float]:
+    """Exact match and F1 against the best of ``golds``, each on its own.
+
+    Without golds (a question that can't be answered) the empty prediction scores 1 and 1, as in SQuAD 2.0;
+    the official script has no such questions.
+    """
+    normal = normalize(prediction)
+    if not golds:
+        return not normal, float(not normal)
+    references = [normalize(gold) for gold in golds]
+    return normal in references, max(_f1(normal, reference) for reference in references)
+
+
+def score_golds(
+    predictions: Mapping[str, str],
+    golds: Iterable[tuple[str, Sequence[str]]],
+    *,
+    on_missing: Callable[[str], None] | None = None,
+) -> Scores:
+    """Score ``(id, reference texts)`` pairs; an id without a prediction scores 0 and is passed to ``on_missing``.
+
+    Raises DataError where there is nothing to score.
+    """
+    matches = total = 0
+    overlap = 0.0
+    for name, texts in golds:
+        total += 1
+        prediction = predictions.get(name)
+        if prediction is None:
+            if on_missing is not None:
+                on_missing(name)
+            continue
+        exact, partial = best(prediction, texts)
+        matches += exact
+        overlap += partial
+    if total == 0:
+        raise DataError("there is no question to score", fix="give a data file that holds questions")
+    return {"exact_match": 100.0 * matches / total, "f1": 100.0 * overlap / total}
+
+
+def score(
+    predictions: Mapping[str, str],
+    examples: Iterable[Example],
+    *,
+    on_missing: Callable[[str], None] | None = None,
+) -> Scores:
+    """Score predictions (id -> text) on examples. See :func:`score_golds`."""
+    golds = ((example.id, [gold.text for gold in example.answers]) for example in examples)
+    return score_golds(predictions, golds, on_missing=on_missing)
