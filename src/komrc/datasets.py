@@ -1,9 +1,9 @@
 """KorQuAD 1.0, SQuAD 1.1, SQuAD 2.0 and KLUE-MRC JSON -> Examples, with every defect named.
 
-All four share one shape: ``{"version", "data": [{"title", "paragraphs": [{"context", "qas": [{"id" or "guid",
-"question", "answers": [{"text", "answer_start"}], "is_impossible", "plausible_answers"}]}]}]}``. Fields beyond
-these are left alone. Offsets are code points of the context exactly as the file holds it: nothing is stripped,
-normalised or newline-translated.
+All four share one shape: ``{"version", "data": [{"title", "paragraphs": [{"context", "qas": [{"id" or
+"guid", "question", "answers": [{"text", "answer_start"}], "is_impossible", "plausible_answers"}]}]}]}``.
+Fields beyond these are left alone. Offsets are code points of the context exactly as the file holds it:
+nothing is stripped, normalised or newline-translated.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from komrc.errors import DataError, Problem, StorageError
 from komrc.types import Example, Gold
 
 MAX_BYTES = 1 << 30
+
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +50,7 @@ class Counts:
 class Loaded:
     """A data file: what can be used, and everything that is wrong with it.
 
-    ``left_out`` names each question that is not in ``examples`` by its id, or its JSON path where it has none.
+    ``left_out`` names each question that is not in ``examples``: its id, or its JSON path where it has none.
     ``sha256`` is that of the file's bytes. ``version_2`` says whether some question can't be answered.
     """
 
@@ -85,22 +89,24 @@ def read_squad(
     loaded = scan_squad(path, require_answers=require_answers, max_bytes=max_bytes)
     counts = loaded.counts
     if loaded.problems and not (skip_invalid and loaded.examples):
-        found = len(loaded.problems)
+        found = f"{len(loaded.problems)} problem{'s' if len(loaded.problems) > 1 else ''}"
         raise DataError(
-            f"{found} problem{'s' if found > 1 else ''}; {counts.kept} of {counts.questions} questions are usable",
+            f"{found}; {counts.kept} of {counts.questions} questions are usable",
             where=str(path),
             fix="correct them"
             + (", or leave the questions concerned out with --skip-invalid" if loaded.examples else ""),
             problems=loaded.problems,
         )
     if loaded.problems:
+        named = ", ".join(loaded.left_out[:20]) or "none"
+        more = f" and {counts.left_out - 20} more" if counts.left_out > 20 else ""
         logger.warning(
-            "%s: left out %d of %d questions: %s%s",
+            "%s: left out %d of %d questions: %s%s (komrc data lint lists every problem)",
             path,
             counts.left_out,
             counts.questions,
-            ", ".join(loaded.left_out) or "none",
-            f"; {counts.unreadable} entries could not be read at all" if counts.unreadable else "",
+            named,
+            more,
         )
     return loaded
 
@@ -133,7 +139,7 @@ def scan_squad(path: str | Path, *, require_answers: bool = True, max_bytes: int
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A JSON value, the SHA-256 of its file, and problems that JSON parsers usually let pass, by JSON path."""
+    """A JSON value, the SHA-256 of its file, and what JSON parsers usually let pass, by JSON path."""
 
     value: Any
     sha256: str
@@ -178,7 +184,7 @@ def read_json(path: str | Path, *, max_bytes: int = MAX_BYTES) -> Document:
             f"is not UTF-8: byte 0x{raw[error.start]:02x} at offset {error.start} (line {line})",
             "save it as UTF-8; an old Korean file may be CP949: iconv -f CP949 -t UTF-8",
         )
-    escapes = b"\\ud" in raw or b"\\uD" in raw  # only an escape can bring a lone surrogate into UTF-8
+    escapes = _SURROGATE_ESCAPE.search(raw) is not None  # nothing else brings a lone surrogate into UTF-8
     del raw
     if not text.strip():
         fail("is empty", "give a JSON data file")
@@ -211,8 +217,8 @@ def read_json(path: str | Path, *, max_bytes: int = MAX_BYTES) -> Document:
         fail(f"is not JSON: {error.msg} at {place}", "correct it there, or export it again")
     except RecursionError:
         fail("is nested too deeply to be a data file", "give a file in the KorQuAD format")
-    except ValueError as error:  # an integer of thousands of digits
-        fail(f"holds a number that can't be read ({error})", "correct the number")
+    except ValueError:  # Python refuses integers of thousands of digits
+        fail("holds a whole number of thousands of digits", "correct the number")
     problems = {problem.path: problem for problem in _oddities(value)} if odd or escapes else {}
     return Document(value, sha256, problems)
 
@@ -243,7 +249,7 @@ def _read_bytes(path: Path, max_bytes: int) -> bytes:
 
 
 def _lone_surrogate(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
+    return _SURROGATE.search(text) is not None
 
 
 def _child(path: str, key: str) -> str:
@@ -278,7 +284,7 @@ def _oddities(root: object) -> Iterator[Problem]:
 
 # --- JSON -> Examples --------------------------------------------------------------------------------------
 
-_KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a whole number"}
+_KINDS = {list: "a list", str: "text", bool: "true or false", int: "a whole number"}
 
 
 def _kind(value: object) -> str:
@@ -290,7 +296,7 @@ def _kind(value: object) -> str:
         return f"the text {_short(value)}"
     if isinstance(value, bool | int):
         return f"{json.dumps(value)}"
-    return _KINDS.get(type(value), "an object")
+    return "a list" if isinstance(value, list) else "an object"
 
 
 def _short(text: str) -> str:
@@ -308,6 +314,7 @@ class _Scan:
     examples: list[Example] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     seen: dict[str, str] = field(default_factory=dict)  # id -> JSON path of its first use
+    tainted: set[str] = field(default_factory=set)  # JSON paths at and above the odd ones
     articles: int = 0
     paragraphs: int = 0
     unreadable: int = 0
@@ -321,7 +328,7 @@ class _Scan:
             self.add(path, f'has no "{key}"', f'add "{key}" ({_KINDS[kind]})', name)
             return None
         value = owner[key]
-        if type(value) is kind or (kind is dict and isinstance(value, dict)):
+        if type(value) is kind:
             return value
         if not isinstance(value, _NotANumber):  # that one is among the oddities already
             self.add(_child(path, key), f"is {_kind(value)}", f"make it {_KINDS[kind]}", name)
@@ -330,6 +337,8 @@ class _Scan:
     def entries(self, owner: dict[str, Any], key: str, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """The objects of the list ``owner[key]``, each with its path."""
         entries = self.get(owner, key, list, path)
+        if isinstance(owner, _Repeated) and key in owner.names:
+            self.unreadable += 1
         if entries is None:
             self.unreadable += 1
             return
@@ -337,20 +346,26 @@ class _Scan:
             here = f"{path}.{key}[{i}]"
             if isinstance(entry, dict):
                 yield here, entry
-            else:
+                continue
+            if not isinstance(entry, _NotANumber):
                 self.add(here, f"is {_kind(entry)}", "make it an object")
-                if key == "qas":
-                    self.left_out.append(here)
-                else:
-                    self.unreadable += 1
+            if key == "qas":
+                self.left_out.append(here)
+            else:
+                self.unreadable += 1
 
     def document(self, value: object) -> None:
-        # Oddities stand before all others: they are about the file rather than about one field.
         self.problems.extend(self.odd.values())
+        for path in self.odd:
+            self.tainted.update(path[: place.start()] for place in re.finditer(r"[.\[]", path))
+            self.tainted.add(path)
         if not isinstance(value, dict):
             self.unreadable += 1
             self.add("$", f"is {_kind(value)}", 'make it an object with "data", as in the KorQuAD format')
             return
+        version = value.get("version", "")
+        if not isinstance(version, str | int | float):
+            self.add("$.version", f"is {_kind(version)}", "make it text")
         for path, article in self.entries(value, "data", "$"):
             self.articles += 1
             self.article(article, path)
@@ -385,9 +400,7 @@ class _Scan:
         """The example, or the id (None if it has none) of a question with a problem."""
         before = len(self.problems)
         name = self.identity(qa, path)
-        if self.odd and any(
-            p.startswith(path) and p[len(path) : len(path) + 1] in ("", ".", "[") for p in self.odd
-        ):
+        if path in self.tainted:
             return name
         question = self.get(qa, "question", str, path, name)
         if question is not None and not question.strip():

@@ -1,8 +1,8 @@
 """The official KorQuAD 1.0 metric, to the last bit.
 
 Exact match compares normalised strings; F1 compares the bags of their characters (not words); the best
-reference answer counts. Sums run in the order of the data set and are scaled as ``100.0 * sum / total``, because
-floating-point results depend on that.
+reference answer counts. Sums run in the order of the data set and are scaled as ``100.0 * sum / total``,
+because floating-point results depend on that.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def exact_match(prediction: str, gold: str) -> bool:
 
 
 def f1(prediction: str, gold: str) -> float:
-    """F1 on the bag of characters of the normalised strings, 0 to 1; two empty strings score 0, as officially."""
+    """F1 on the bags of characters once normalised, 0 to 1; two empty strings score 0, as officially."""
     return _f1(normalize(prediction), normalize(gold))
 
 
@@ -81,9 +81,9 @@ def score_golds(
     *,
     on_missing: Callable[[str], None] | None = None,
 ) -> Scores:
-    """Score ``(id, reference texts)`` pairs; an id without a prediction scores 0 and is passed to ``on_missing``.
+    """Score ``(id, reference texts)`` pairs; an id without a prediction scores 0.
 
-    Raises DataError where there is nothing to score.
+    ``on_missing`` is called with each such id. Raises DataError where there is nothing to score.
     """
     matches = total = 0
     overlap = 0.0
