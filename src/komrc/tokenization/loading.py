@@ -1,0 +1,161 @@
+"""From a folder or a hub id to a ReaderTokenizer: always the fast kind, never code from a repository."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from komrc import hub
+from komrc.errors import ModelError
+from komrc.tokenization.reader_tokenizer import ReaderTokenizer
+
+TOKENIZER_FILES = ("*.json", "*.txt", "*.model")
+_WORDPIECE_CLASSES = ("Bert", "DistilBert", "Electra", "ConvBert", "MobileBert", "Funnel", "Lxmert")
+# Positions that a model's table holds but a text can't use (they start after the padding id).
+_RESERVED_POSITIONS = {"roberta": 2, "xlm-roberta": 2, "camembert": 2, "xlm-roberta-xl": 2}
+_NO_LIMIT = 1_000_000  # transformers writes 1e30 where a tokenizer knows no limit
+
+
+def load_tokenizer(
+    source: str | Path | None, *, revision: str | None = None, do_lower_case: bool | None = None
+) -> ReaderTokenizer:
+    """Load a tokenizer that gives exact offsets.
+
+    Args:
+        source: a folder, a hub id, or None for the embedded model.
+        revision: branch, tag or commit of a hub id.
+        do_lower_case: for WordPiece; None means what the folder's tokenizer_config.json says, else False.
+
+    Raises:
+        ModelError: the folder holds no tokenizer, or one that exists as a slow tokenizer only.
+        HubError: the download failed.
+    """
+    folder = hub.resolve(source, files=TOKENIZER_FILES, revision=revision)
+    settings = _read_json(folder / "tokenizer_config.json")
+    backend = _backend(folder, settings, do_lower_case)
+    config = _read_json(folder / "config.json")
+    return ReaderTokenizer(
+        backend,
+        pad_id=_pad_id(backend, settings, config, folder),
+        model_max_length=_max_length(settings, config),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The file's object; empty where there is no such file."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"can't be read as JSON ({error})", where=str(path), fix="download or save the model again"
+        ) from error
+    if not isinstance(value, dict):
+        raise ModelError("holds no JSON object", where=str(path), fix="download or save the model again")
+    return value
+
+
+def _backend(folder: Path, settings: dict[str, Any], do_lower_case: bool | None) -> tokenizers.Tokenizer:
+    if (folder / "tokenizer.json").is_file():
+        try:
+            return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # the Rust library raises bare Exception
+            raise ModelError(
+                f"tokenizer.json can't be read ({error})",
+                where=str(folder),
+                fix="download or save the tokenizer again",
+            ) from error
+    kind = (
+        str(settings.get("tokenizer_class") or "BertTokenizer").removesuffix("Fast").removesuffix("Tokenizer")
+    )
+    if (folder / "vocab.txt").is_file() and kind in _WORDPIECE_CLASSES:
+        lower = bool(settings.get("do_lower_case", False)) if do_lower_case is None else do_lower_case
+        return _wordpiece(folder / "vocab.txt", settings, lower)
+    return _converted(folder)
+
+
+def _wordpiece(vocab: Path, settings: dict[str, Any], lower: bool) -> tokenizers.Tokenizer:
+    """BERT's pipeline over a vocab.txt, as transformers builds it."""
+    from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
+
+    special = ["[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = models.WordPiece.read_file(str(vocab))
+    if missing := [token for token in special[:4] if token not in pieces]:
+        raise ModelError(
+            f"no WordPiece vocabulary: {', '.join(missing)} missing",
+            where=str(vocab),
+            fix="it needs one piece a line, special tokens among them",
+        )
+    backend = tokenizers.Tokenizer(models.WordPiece(vocab=pieces, unk_token="[UNK]"))
+    backend.add_special_tokens([token for token in special if token in pieces])
+    backend.normalizer = normalizers.BertNormalizer(
+        lowercase=lower,
+        strip_accents=settings.get("strip_accents"),
+        handle_chinese_chars=settings.get("tokenize_chinese_chars", True),
+    )
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.BertProcessing(("[SEP]", pieces["[SEP]"]), ("[CLS]", pieces["[CLS]"]))
+    backend.decoder = decoders.WordPiece()
+    return backend
+
+
+def _converted(folder: Path) -> tokenizers.Tokenizer:
+    """What transformers makes of a folder without tokenizer.json, as long as it is a fast tokenizer."""
+    fix = (
+        "save a fast tokenizer into the folder: AutoTokenizer.from_pretrained(…).save_pretrained(folder) "
+        "writes tokenizer.json where one exists"
+    )
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise ModelError(
+            "holds neither tokenizer.json nor a WordPiece vocab.txt",
+            where=str(folder),
+            fix=f"install transformers to convert it (pip install 'komrc[train]'), or {fix}",
+        ) from error
+    try:
+        found = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # whatever a damaged or unknown folder makes the library raise
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(
+            f"holds no tokenizer that can be loaded ({reason})", where=str(folder), fix=fix
+        ) from error
+    if not getattr(found, "is_fast", False):
+        raise ModelError(
+            f"{type(found).__name__} is a slow tokenizer: it gives no character offsets",
+            where=str(folder),
+            fix=fix,
+        )
+    return tokenizers.Tokenizer.from_str(found.backend_tokenizer.to_str())
+
+
+def _pad_id(
+    backend: tokenizers.Tokenizer, settings: dict[str, Any], config: dict[str, Any], folder: Path
+) -> int:
+    token = settings.get("pad_token")
+    names = [token.get("content") if isinstance(token, dict) else token, "[PAD]", "<pad>"]
+    for name in names:
+        found = backend.token_to_id(name) if isinstance(name, str) else None
+        if found is not None:
+            return found
+    if isinstance(config.get("pad_token_id"), int):
+        return int(config["pad_token_id"])
+    raise ModelError(
+        "the tokenizer has no padding token",
+        where=str(folder),
+        fix='name one as "pad_token" in tokenizer_config.json',
+    )
+
+
+def _max_length(settings: dict[str, Any], config: dict[str, Any]) -> int:
+    limits = []
+    if isinstance(settings.get("model_max_length"), int) and settings["model_max_length"] < _NO_LIMIT:
+        limits.append(settings["model_max_length"])
+    if isinstance(config.get("max_position_embeddings"), int):
+        reserved = _RESERVED_POSITIONS.get(str(config.get("model_type")), 0)
+        limits.append(config["max_position_embeddings"] - reserved)
+    return min(limits, default=512)

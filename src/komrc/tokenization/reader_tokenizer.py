@@ -1,0 +1,41 @@
+"""The tokenizer as the rest of KoMRC sees it: ids and exact raw offsets, no transformers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+
+import tokenizers
+
+from komrc.tokenization.template import PairTemplate
+
+
+class ReaderTokenizer:
+    """A Rust tokenizer, the template of a question-context pair and the few numbers around them.
+
+    Args:
+        backend: the tokenizer; its truncation and padding are switched off, since windows are cut elsewhere.
+        pad_id: the id that fills a batch's rows.
+        model_max_length: the most tokens a window may have, special tokens included.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, *, pad_id: int, model_max_length: int) -> None:
+        backend.no_truncation()
+        backend.no_padding()
+        self.backend = backend
+        self.template = PairTemplate.observe(backend)
+        self.pad_id = pad_id
+        self.model_max_length = model_max_length
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 of everything that decides ids: the backend and the template."""
+        state = self.backend.to_str() + json.dumps(asdict(self.template), sort_keys=True)
+        return hashlib.sha256(state.encode("utf-8")).hexdigest()
+
+    def encode_many(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
+        """Encode texts without special tokens or truncation; offsets are code points of the raw texts."""
+        return self.backend.encode_batch(list(texts), add_special_tokens=False)
