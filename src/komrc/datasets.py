@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -18,10 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from komrc.errors import DataError, Problem, StorageError
+from komrc.errors import DataError, Problem, StorageError, UsageError
 from komrc.types import Example, Gold
 
 MAX_BYTES = 1 << 30
+MAX_BYTES_VARIABLE = "KOMRC_MAX_DATA_BYTES"
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -72,7 +74,7 @@ def read_squad(
     *,
     skip_invalid: bool = False,
     require_answers: bool = True,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int | None = None,
 ) -> Loaded:
     """Read a data file and check all of it.
 
@@ -80,7 +82,8 @@ def read_squad(
         path: a JSON file in UTF-8, with or without a byte order mark.
         skip_invalid: leave out questions with a defect, and log how many and which, instead of raising.
         require_answers: whether a question without reference answers is a defect; False to predict.
-        max_bytes: a larger file is refused before it is read.
+        max_bytes: a larger file is refused before it is read; by default what the variable
+            KOMRC_MAX_DATA_BYTES says, or 1 GiB.
 
     Raises:
         DataError: with every problem found; also with ``skip_invalid`` where nothing usable is left.
@@ -111,7 +114,7 @@ def read_squad(
     return loaded
 
 
-def scan_squad(path: str | Path, *, require_answers: bool = True, max_bytes: int = MAX_BYTES) -> Loaded:
+def scan_squad(path: str | Path, *, require_answers: bool = True, max_bytes: int | None = None) -> Loaded:
     """Like :func:`read_squad`, but defects inside the document are returned, not raised."""
     document = read_json(path, max_bytes=max_bytes)
     scan = _Scan(document.problems, require_answers)
@@ -162,13 +165,13 @@ class _Repeated(dict[str, Any]):
         self.names = sorted({name for name in names if names.count(name) > 1})
 
 
-def read_json(path: str | Path, *, max_bytes: int = MAX_BYTES) -> Document:
+def read_json(path: str | Path, *, max_bytes: int | None = None) -> Document:
     """Read and parse one JSON file.
 
     NaN, repeated keys and lone surrogates are reported in ``problems``. Raises DataError where there is no
     document to speak of: no such file, too large, not UTF-8, cut off, not JSON, nested too deeply.
     """
-    raw = _read_bytes(Path(path), max_bytes)
+    raw = _read_bytes(Path(path), _size_limit() if max_bytes is None else max_bytes)
     sha256 = hashlib.sha256(raw).hexdigest()
 
     def fail(what: str, fix: str) -> NoReturn:
@@ -223,6 +226,13 @@ def read_json(path: str | Path, *, max_bytes: int = MAX_BYTES) -> Document:
     return Document(value, sha256, problems)
 
 
+def _size_limit() -> int:
+    said = os.environ.get(MAX_BYTES_VARIABLE, "")
+    if said and not (said.isascii() and said.isdigit()):
+        raise UsageError(f"is {said!r}", where=MAX_BYTES_VARIABLE, fix="give a number of bytes")
+    return int(said) if said else MAX_BYTES
+
+
 def _read_bytes(path: Path, max_bytes: int) -> bytes:
     try:
         if path.is_dir():
@@ -237,7 +247,7 @@ def _read_bytes(path: Path, max_bytes: int) -> bytes:
                 raise DataError(
                     f"is too large: {size:,} bytes, the limit is {max_bytes:,}",
                     where=str(path),
-                    fix="split it by articles, or raise the limit (--max-bytes)",
+                    fix=f"split it by articles, or raise the limit ({MAX_BYTES_VARIABLE})",
                 )
             return file.read(max_bytes)
     except OSError as error:

@@ -8,12 +8,16 @@ because floating-point results depend on that.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from string import punctuation
-from typing import TypedDict
+from typing import Any, TypedDict
 
+from komrc.datasets import read_json
 from komrc.errors import DataError
 from komrc.types import Example
+
+VERSION = "KorQuAD_v1.0"
 
 _SPACES = str.maketrans(dict.fromkeys("'\"《》<>〈〉()‘’", " "))
 _DROPPED = str.maketrans("", "", punctuation)
@@ -111,3 +115,63 @@ def score(
     """Score predictions (id -> text) on examples. See :func:`score_golds`."""
     golds = ((example.id, [gold.text for gold in example.answers]) for example in examples)
     return score_golds(predictions, golds, on_missing=on_missing)
+
+
+def score_files(data: str | Path, predictions: str | Path, *, report: Callable[[str], None]) -> Scores:
+    """Score a predictions file on a data file, as the official script does from the command line.
+
+    As there, only ids and answer texts count; offsets, questions and repeated ids do not. ``report``
+    gets the official messages: another data version, each unanswered question. Raises DataError for files
+    that the official script would fail on.
+    """
+    document = _read_object(data)
+    said = document.get("version")
+    version = "_".join(said.split("_")[:-1]) if isinstance(said, str) else str(said)
+    if version != VERSION:
+        report(f"Evaluation expects {VERSION}, but got dataset with {version}")
+    golds = list(_golds(document, str(data)))
+    answers = _read_object(predictions)
+    for name, text in answers.items():
+        if not isinstance(text, str):
+            raise DataError(
+                f"the prediction for id {name} is {type(text).__name__}, not text",
+                where=str(predictions),
+                fix='write {"question id": "answer text", …}, as komrc predict does',
+            )
+    return score_golds(
+        answers, golds, on_missing=lambda name: report(f"Unanswered question {name} will receive score 0.")
+    )
+
+
+def _read_object(path: str | Path) -> dict[str, Any]:
+    document = read_json(path)
+    if document.problems:
+        raise DataError("can't be scored", where=str(path), problems=tuple(document.problems.values()))
+    if not isinstance(document.value, dict):
+        raise DataError(
+            f"holds a JSON {type(document.value).__name__}, not an object",
+            where=str(path),
+            fix="the data file comes first, then the predictions",
+        )
+    return document.value
+
+
+def _golds(document: dict[str, Any], where: str) -> Iterator[tuple[str, list[str]]]:
+    """``(id, reference texts)`` in file order; KLUE's "guid" counts as id."""
+    at = "$"
+    try:
+        for i, article in enumerate(document["data"]):
+            for j, paragraph in enumerate(article["paragraphs"]):
+                for k, qa in enumerate(paragraph["qas"]):
+                    at = f"$.data[{i}].paragraphs[{j}].qas[{k}]"
+                    name = qa["id"] if "id" in qa else qa["guid"]
+                    texts = [answer["text"] for answer in qa["answers"]]
+                    if not isinstance(name, str | int) or not all(isinstance(text, str) for text in texts):
+                        raise TypeError
+                    yield str(name), texts
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"is not in the KorQuAD format (at {at} or after)",
+            where=where,
+            fix="give the data file first, then the predictions; komrc data lint says what is wrong",
+        ) from error
