@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+BOUNDARY_CLASSES = 8  # characters to drop at a token's edge: 0..7
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

@@ -8,7 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-BOUNDARY_CLASSES = 8  # characters to drop at a token's edge: 0..7
+from komrc.types import BOUNDARY_CLASSES
+
+__all__ = ["BOUNDARY_CLASSES", "Batch", "Engine", "Logits"]
 
 
 @dataclass(frozen=True, slots=True)

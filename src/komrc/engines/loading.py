@@ -1,0 +1,37 @@
+"""Which engine runs a model folder."""
+
+from __future__ import annotations
+
+import logging
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from komrc.engines import Engine
+from komrc.errors import EngineError
+
+logger = logging.getLogger(__name__)
+
+EngineName = Literal["auto", "torch", "onnx", "onnx-int8"]
+
+
+def load_engine(folder: Path, engine: EngineName = "auto") -> Engine:
+    """The engine for a model folder; the log says which one "auto" took.
+
+    Raises EngineError where its library or its files are missing, ModelError for a damaged model.
+    """
+    if engine != "torch":
+        raise EngineError("no ONNX engine")
+    return _torch(folder)
+
+
+def _torch(folder: Path) -> Engine:
+    if find_spec("torch") is None or find_spec("transformers") is None:
+        raise EngineError(
+            "the torch engine needs PyTorch and transformers",
+            where=str(folder),
+            fix="pip install 'komrc[train]', or take another engine",
+        )
+    from komrc.engines.torch import TorchEngine
+
+    return TorchEngine.load(folder)

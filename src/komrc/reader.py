@@ -1,0 +1,282 @@
+"""Reader: the one path from a question and a context to answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from komrc.decoding import Candidate, DecodeConfig, FlatLogits, decode
+from komrc.engines import BOUNDARY_CLASSES, Engine
+from komrc.engines.loading import EngineName, load_engine
+from komrc.errors import EngineError, InputError, UsageError
+from komrc.features import WindowConfig, Windows, batches, build_windows, collate
+from komrc.progress import track
+from komrc.settings import ReaderSettings
+from komrc.types import Answer, Example, Span
+
+if TYPE_CHECKING:
+    from komrc.tokenization import ReaderTokenizer
+
+logger = logging.getLogger(__name__)
+
+TOKEN_BUDGET = 4096  # padded tokens of a batch
+_PAIRS_AT_ONCE = 256  # sorted by length and held in memory together
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What was read for one example.
+
+    ``answers``: the best ones, at most top_k; none where the context has nothing that a token covers.
+    ``candidates``: all that were ranked, before any particle was trimmed.
+    """
+
+    id: str
+    answers: tuple[Answer, ...]
+    candidates: tuple[Candidate, ...]
+
+
+class Reader:
+    """Answers questions from contexts of any length.
+
+    Args:
+        tokenizer: the model's.
+        engine: runs the model.
+        settings: lengths and how answers are picked.
+        trim_particles: "kiwi" cuts particles off the answers, for models that answer in whole words.
+        token_budget: padded tokens of a batch at most.
+    """
+
+    def __init__(
+        self,
+        tokenizer: ReaderTokenizer,
+        engine: Engine,
+        settings: ReaderSettings | None = None,
+        *,
+        trim_particles: Literal["kiwi"] | None = None,
+        token_budget: int = TOKEN_BUDGET,
+    ) -> None:
+        if trim_particles not in (None, "kiwi"):
+            raise UsageError(
+                f"no way to trim particles is called {trim_particles!r}",
+                where="trim_particles",
+                fix='use "kiwi"',
+            )
+        self.tokenizer = tokenizer
+        self.engine = engine
+        self.settings = settings or ReaderSettings()
+        self.trim_particles = trim_particles
+        self.token_budget = token_budget
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path | None = None,
+        *,
+        engine: EngineName = "auto",
+        trim_particles: Literal["kiwi"] | None = None,
+        **overrides: Any,
+    ) -> Reader:
+        """A reader for a model folder, a hub id, or (None) the model that the package carries.
+
+        Args:
+            engine: "auto" takes what the folder and the installation have.
+            trim_particles: see the class.
+            overrides: settings to use instead of the folder's, by their names in ReaderSettings.
+
+        Raises HubError, ModelError, EngineError, UsageError.
+        """
+        from komrc import hub
+        from komrc.tokenization import load_tokenizer
+
+        folder = hub.resolve(model)
+        settings = ReaderSettings.load(folder)
+        unknown = sorted(set(overrides) - set(ReaderSettings.__dataclass_fields__))
+        if unknown:
+            raise UsageError(
+                f"no setting is called {unknown[0]!r}",
+                where="Reader.load",
+                fix=f"choose from {', '.join(ReaderSettings.__dataclass_fields__)}",
+            )
+        return cls(
+            load_tokenizer(folder),
+            load_engine(folder, engine),
+            replace(settings, **overrides),
+            trim_particles=trim_particles,
+        )
+
+    def read(self, question: str, context: str, *, top_k: int = 1) -> list[Answer]:
+        """The best answers, best first, at most ``top_k``: ``text == context[start:end]`` for each.
+
+        None where no token covers a character of the context. Raises InputError for an empty question or
+        context, or one that is not text.
+        """
+        return self.read_many([(question, context)], top_k=top_k)[0]
+
+    def read_many(
+        self, pairs: Iterable[tuple[str, str]], *, top_k: int = 1, progress: bool = False
+    ) -> list[list[Answer]]:
+        """What ``read`` gives for each (question, context), in the pairs' order, batched."""
+        total = len(pairs) if isinstance(pairs, Sequence) else None
+        examples = (Example(f"pair {n}", question, context) for n, (question, context) in enumerate(pairs))
+        predictions = self.stream(examples, top_k=top_k)
+        if progress:
+            predictions = track(predictions, total=total, what="reading")
+        return [list(prediction.answers) for prediction in predictions]
+
+    def read_examples(
+        self, examples: Sequence[Example], *, top_k: int = 1, progress: bool = False
+    ) -> list[Prediction]:
+        """Predictions for all examples, in their order."""
+        predictions = self.stream(examples, top_k=top_k)
+        if progress:
+            predictions = track(predictions, total=len(examples), what="reading")
+        return list(predictions)
+
+    def stream(self, examples: Iterable[Example], *, top_k: int = 1) -> Iterator[Prediction]:
+        """Predictions in the examples' order, in bounded memory however many there are.
+
+        While the engine computes, the next examples are tokenized on another thread. Raises InputError for
+        an example whose question or context is empty or not text.
+        """
+        if top_k < 1:
+            raise UsageError(f"must be at least 1, found {top_k}", where="top_k")
+        config = self._decode_config(top_k)
+        for chunk, windows in _ahead(self._prepare, _chunks(examples, _PAIRS_AT_ONCE)):
+            contexts = [example.context for example in chunk]
+            ranked = decode(windows, self._run(windows), contexts, config)
+            answers = self._answers(contexts, [candidates[:top_k] for candidates in ranked])
+            for example, candidates, best in zip(chunk, ranked, answers, strict=True):
+                yield Prediction(example.id, best, tuple(candidates))
+
+    def _decode_config(self, top_k: int) -> DecodeConfig:
+        settings = self.settings
+        return DecodeConfig(
+            n_best=max(settings.n_best_size, top_k),
+            max_answer_tokens=settings.max_answer_length,
+            no_answer=settings.version_2_with_negative,
+            null_threshold=settings.null_score_diff_threshold,
+            temperature=settings.temperature,
+        )
+
+    def _prepare(self, examples: Sequence[Example]) -> Windows:
+        for example in examples:
+            _check(example.question, "question", example.id)
+            _check(example.context, "context", example.id)
+        settings = self.settings
+        config = WindowConfig(settings.max_seq_length, settings.doc_stride, settings.max_query_length)
+        windows = build_windows(examples, self.tokenizer, config, labels=False)
+        cut = np.nonzero(windows.question_truncated)[0]
+        if len(cut):
+            logger.warning(
+                "%d question(s) longer than %d tokens were cut, the first with id %s",
+                len(cut),
+                settings.max_query_length,
+                examples[int(cut[0])].id,
+            )
+        return windows
+
+    def _run(self, windows: Windows) -> FlatLogits:
+        """The engine's logits of all windows, without padding."""
+        total = int(windows.indptr[-1])
+        start, end = np.empty(total, np.float32), np.empty(total, np.float32)
+        front = back = None
+        for indices in batches(windows.lengths, token_budget=self.token_budget):
+            batch = collate(windows, indices, pad_id=self.tokenizer.pad_id)
+            logits = self.engine.run(batch)
+            at = np.concatenate([np.arange(windows.indptr[n], windows.indptr[n + 1]) for n in indices])
+            real = batch.attention_mask.astype(np.bool_)
+            start[at], end[at] = logits.start[real], logits.end[real]
+            if logits.drop_front is not None and logits.drop_back is not None:
+                if front is None or back is None:
+                    front = np.empty((total, BOUNDARY_CLASSES), np.float32)
+                    back = np.empty_like(front)
+                front[at], back[at] = logits.drop_front[real], logits.drop_back[real]
+        result = FlatLogits(start, end, front, back)
+        _check_finite(result, self.engine.name)
+        return result
+
+    def _answers(
+        self, contexts: Sequence[str], ranked: Sequence[Sequence[Candidate]]
+    ) -> list[tuple[Answer, ...]]:
+        answers = [
+            tuple(Answer(context[c.start : c.end], c.start, c.end, c.score) for c in candidates)
+            for context, candidates in zip(contexts, ranked, strict=True)
+        ]
+        return self._trim(contexts, answers) if self.trim_particles else answers
+
+    def _trim(
+        self, contexts: Sequence[str], answers: Sequence[tuple[Answer, ...]]
+    ) -> list[tuple[Answer, ...]]:
+        from komrc.particles import trim_many
+
+        items = [(c, a.start, a.end) for c, row in zip(contexts, answers, strict=True) for a in row if a.text]
+        spans = iter(trim_many(items))
+
+        def trimmed(context: str, answer: Answer) -> Answer:
+            if not answer.text:
+                return answer
+            span = next(spans)
+            if (span.start, span.end) == (answer.start, answer.end):
+                return answer
+            text = context[span.start : span.end]
+            return Answer(text, span.start, span.end, answer.score, Span(answer.start, answer.end))
+
+        return [
+            tuple(trimmed(context, answer) for answer in row)
+            for context, row in zip(contexts, answers, strict=True)
+        ]
+
+
+def _check(text: object, what: str, name: str) -> None:
+    where = f"{what} of {name}"
+    if not isinstance(text, str):
+        raise InputError(f"must be text, found {type(text).__name__}", where=where)
+    if not text.strip():
+        raise InputError("is empty", where=where, fix=f"give a {what} with at least one character")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"holds half of a surrogate pair at character {error.start}",
+            where=where,
+            fix="decode the text as UTF-8 or UTF-16 again",
+        ) from error
+
+
+def _check_finite(logits: FlatLogits, engine: str) -> None:
+    for values in (logits.start, logits.end, logits.drop_front, logits.drop_back):
+        if values is not None and not np.isfinite(values).all():
+            raise EngineError(
+                "the model gave values that are not numbers",
+                where=f"engine {engine}",
+                fix="train the model again, or take the fp32 engine",
+            )
+
+
+def _chunks(items: Iterable[Example], size: int) -> Iterator[list[Example]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def _ahead(
+    work: Callable[[list[Example]], Windows], chunks: Iterator[list[Example]]
+) -> Iterator[tuple[list[Example], Windows]]:
+    """Each chunk with its work done, one chunk ahead of the consumer, on one other thread."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="komrc-windows") as executor:
+        waiting: tuple[list[Example], Future[Windows]] | None = None
+        for chunk in chunks:
+            coming = (chunk, executor.submit(work, chunk))
+            if waiting is not None:
+                yield waiting[0], waiting[1].result()
+            waiting = coming
+        if waiting is not None:
+            yield waiting[0], waiting[1].result()
