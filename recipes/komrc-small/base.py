@@ -87,13 +87,19 @@ def read_source(path: Path) -> Source:
     blob = data[at : at + blob_bytes]
     at += blob_bytes
     pieces = [
-        (blob[offsets[i] : offsets[i + 1]].decode("utf-8", "replace"), float(scores[i])) for i in range(n_pieces)
+        (blob[offsets[i] : offsets[i + 1]].decode("utf-8", "replace"), float(scores[i]))
+        for i in range(n_pieces)
     ]
     (norm_bytes,) = struct.unpack_from("<I", data, at + 4)
     at += 8 + norm_bytes
     (entries,) = struct.unpack_from("<i", data, at)
     at += 4
-    shapes = {"q.w": (hidden, hidden), "k.w": (hidden, hidden), "v.w": (hidden, hidden), "ao.w": (hidden, hidden)}
+    shapes = {
+        "q.w": (hidden, hidden),
+        "k.w": (hidden, hidden),
+        "v.w": (hidden, hidden),
+        "ao.w": (hidden, hidden),
+    }
     shapes |= {"fi.w": (ffn, hidden), "fo.w": (hidden, ffn)}
     fixed = {"emb.word": (vocab, hidden), "emb.pos": (positions, hidden), "emb.type": (types, hidden)}
     tensors: dict[str, NDArray[np.float32]] = {}
@@ -139,11 +145,16 @@ def texts_of(node: Any) -> list[str]:
     return []
 
 
+def has_hangul(text: str) -> bool:
+    """Whether a syllable or a jamo of Hangul is in the text."""
+    return any("가" <= c <= "힣" or "ㄱ" <= c <= "ㆎ" or "ᄀ" <= c <= "ᇿ" for c in text)
+
+
 def wanted(piece: str) -> bool:
-    """Pieces kept whatever the texts say: Hangul, jamo, single characters, short ASCII."""
+    """Pieces kept whatever the texts say: Hangul, single characters of a Korean keyboard, short ASCII."""
     bare = piece.removeprefix("▁")
-    hangul = any("가" <= c <= "힣" or "ㄱ" <= c <= "ㆎ" or "ᄀ" <= c <= "ᇿ" for c in bare)
-    return hangul or (len(bare) <= 1 and ord(bare or " ") < 0x3400) or (bare.isascii() and len(bare) <= 3)
+    single = len(bare) <= 1 and ord(bare or " ") < 0x3400
+    return has_hangul(bare) or single or (bare.isascii() and len(bare) <= 3)
 
 
 def wide_vocabulary(source: Source, files: list[Path]) -> list[int]:
@@ -202,15 +213,23 @@ def write_model(source: Source, keep: list[int], output: Path) -> None:
         "mask_token": "<mask>",
     }
     output.mkdir(parents=True, exist_ok=True)
-    save_file({k: np.ascontiguousarray(v) for k, v in state.items()}, output / "model.safetensors", {"format": "pt"})
+    save_file(
+        {k: np.ascontiguousarray(v) for k, v in state.items()}, output / "model.safetensors", {"format": "pt"}
+    )
     (output / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    (output / "tokenizer_config.json").write_text(json.dumps(tokenizer_config, indent=2) + "\n", encoding="utf-8")
+    (output / "tokenizer_config.json").write_text(
+        json.dumps(tokenizer_config, indent=2) + "\n", encoding="utf-8"
+    )
     build_tokenizer([source.pieces[i] for i in keep], mask_id=len(keep)).save(str(output / "tokenizer.json"))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=Path, nargs="+", required=True, help="JSON files whose pieces are kept")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--texts", type=Path, nargs="+", required=True, help="JSON files whose pieces are kept"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
     path = source_file()

@@ -88,8 +88,12 @@ def with_prefix(data: list[Article], prefix: str) -> list[Article]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, required=True, help="folder with jaquad, xquad, tydiqa_ko, korquad")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--source", type=Path, required=True, help="folder with jaquad, xquad, tydiqa_ko, korquad"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
     check_sources(args.source)
@@ -102,7 +106,9 @@ def main() -> None:
     korean = [a for i, a in enumerate(korquad) if i % DEVELOPMENT_EVERY]
     korean += with_prefix(articles(args.source / "tydiqa_ko/train.json"), "tydi")
     for name, data in (("japanese", japanese), ("korean", korean), ("development", development)):
-        write_json(args.output / f"{name}.json", {"version": f"komrc-small {name}", "data": data}, indent=None)
+        write_json(
+            args.output / f"{name}.json", {"version": f"komrc-small {name}", "data": data}, indent=None
+        )
         questions = sum(len(p["qas"]) for a in data for p in a["paragraphs"])
         print(f"{args.output / name}.json: {questions} questions", file=sys.stderr)
 
