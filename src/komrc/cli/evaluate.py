@@ -1,0 +1,113 @@
+"""``komrc evaluate``: score predictions."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from komrc import datasets, evaluation
+from komrc.errors import UsageError
+
+EXAMPLES = """\
+examples:
+  komrc evaluate KorQuAD_v1.0_dev.json predictions_.json
+  komrc evaluate KorQuAD_v1.0_dev.json predictions_.json --trim-particles kiwi
+  komrc evaluate KorQuAD_v1.0_dev.json --model models
+  komrc evaluate klue-mrc-v1.1_dev.json predictions_.json --metric klue
+  komrc evaluate dev-v2.0.json predictions_.json --metric squad2 --na-prob-file null_odds.json
+
+The JSON on stdout is that of the official KorQuAD 1.0 script, to the last bit. With --trim-particles
+there are two lines: the scores of the predictions as they are, then trimmed.
+A question without a prediction scores 0 and is named on stderr.
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="score predictions as the official KorQuAD 1.0 script does",
+        description="Score predictions: exact match and F1 in percent, as JSON on stdout.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "data", metavar="DATA", type=Path, help="questions with reference answers (KorQuAD, SQuAD, KLUE-MRC)"
+    )
+    parser.add_argument(
+        "predictions",
+        metavar="PREDICTIONS",
+        type=Path,
+        nargs="?",
+        help='JSON object {"question id": "answer"}, as `komrc predict` writes',
+    )
+    parser.add_argument(
+        "--model", metavar="MODEL", help="instead of PREDICTIONS: a model folder or hub id that answers first"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "torch", "onnx", "onnx-int8"),
+        default="auto",
+        help="what runs --model (default: auto, what the folder and the installation have)",
+    )
+    parser.add_argument(
+        "--metric",
+        choices=("korquad", "klue", "squad2"),
+        default="korquad",
+        help="korquad: EM and F1 over characters (default); klue: EM and ROUGE-W; "
+        "squad2: EM and F1 over words, with and without answer",
+    )
+    parser.add_argument(
+        "--trim-particles",
+        choices=("kiwi",),
+        help="also score the predictions without the particles at their ends (needs kiwipiepy)",
+    )
+    parser.add_argument(
+        "--na-prob-file",
+        type=Path,
+        metavar="FILE",
+        help='with --metric squad2: JSON object {"question id": no-answer score}, for the best threshold',
+    )
+    parser.add_argument(
+        "--na-prob-thresh",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="with --na-prob-file: a score above this counts as no answer (default 1.0)",
+    )
+    parser.add_argument(
+        "--skip-invalid", action="store_true", help="leave damaged questions out instead of stopping"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    if (args.predictions is None) == (args.model is None):
+        raise UsageError("give either PREDICTIONS or --model", where="komrc evaluate")
+    if args.na_prob_file is not None and args.metric != "squad2":
+        raise UsageError(
+            f"no-answer scores mean nothing to the metric {args.metric}",
+            where="--na-prob-file",
+            fix="add --metric squad2, or leave the option out",
+        )
+    examples = datasets.load_squad(args.data, skip_invalid=args.skip_invalid)
+    if args.model is not None:
+        predictions = evaluation.predict(examples, args.model, args.engine)
+    else:
+        predictions = evaluation.load_predictions(args.predictions)
+    no_answer = evaluation.load_no_answer_scores(args.na_prob_file) if args.na_prob_file else None
+    for name in evaluation.missing(examples, predictions):
+        print(f"Unanswered question {name} will receive score 0.", file=sys.stderr)
+
+    def show(answers: Mapping[str, str]) -> None:
+        scores = evaluation.evaluate(
+            examples, answers, args.metric, no_answer_scores=no_answer, threshold=args.na_prob_thresh
+        )
+        print(json.dumps(scores), flush=True)
+
+    show(predictions)
+    if args.trim_particles:
+        show(evaluation.trim_predictions(examples, predictions))
+    return 0

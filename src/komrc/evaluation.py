@@ -1,0 +1,170 @@
+"""Scoring of predictions: any metric, with or without particle trimming, from a file or from a Reader."""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from komrc import datasets, particles
+from komrc.errors import DataError
+from komrc.metrics import klue, korquad, squad2
+from komrc.types import Example, Span
+
+if TYPE_CHECKING:
+    from komrc.engines.loading import EngineName
+
+Metric = Literal["korquad", "klue", "squad2"]
+
+_STEM = re.compile(r"[^\W_]{2,}")
+_REACH = 40.0  # characters over which a word of the question speaks for its surroundings
+
+
+def load_predictions(path: Path) -> dict[str, str]:
+    """Predictions as the official script reads them: one JSON object, question id -> answer text.
+
+    Raises DataError for anything else, StorageError where the file can't be read.
+    """
+    value = datasets.read_json(path).value
+    if not isinstance(value, dict):
+        raise DataError(
+            f"holds a JSON {type(value).__name__}, not an object of answers",
+            where=str(path),
+            fix='write {"question id": "answer text", ...}; `komrc predict` writes that form',
+        )
+    wrong = [key for key, text in value.items() if not isinstance(text, str)]
+    if wrong:
+        raise DataError(
+            f"{len(wrong)} answers are not text, the first with the id {wrong[0]}",
+            where=str(path),
+            fix="give each question one text; n-best lists go to --nbest of `komrc report`",
+        )
+    return value
+
+
+def load_no_answer_scores(path: Path) -> dict[str, float]:
+    """No-answer scores: one JSON object, question id -> number. Raises DataError for anything else."""
+    value = datasets.read_json(path).value
+    if not isinstance(value, dict) or not all(
+        isinstance(score, int | float) and math.isfinite(score) for score in value.values()
+    ):
+        raise DataError(
+            "is not a JSON object of numbers", where=str(path), fix='write {"question id": 0.12, ...}'
+        )
+    return {key: float(score) for key, score in value.items()}
+
+
+def evaluate(
+    examples: Sequence[Example],
+    predictions: Mapping[str, str],
+    metric: Metric = "korquad",
+    *,
+    no_answer_scores: Mapping[str, float] | None = None,
+    threshold: float = 1.0,
+) -> dict[str, float]:
+    """Scores in percent: the metric's own keys in its own order. A missing prediction scores 0.
+
+    ``no_answer_scores`` and ``threshold`` concern ``squad2`` alone.
+    """
+    if metric == "klue":
+        return klue.score(predictions, examples)
+    if metric == "squad2":
+        return squad2.score(predictions, examples, no_answer_scores, threshold=threshold)
+    scores = korquad.score(predictions, examples)
+    return {"exact_match": scores["exact_match"], "f1": scores["f1"]}
+
+
+def predict(examples: Sequence[Example], model: str, engine: EngineName = "auto") -> dict[str, str]:
+    """The best answer to each question, by the model of a folder or hub id; progress on stderr."""
+    from komrc.reader import Reader  # loads an engine's library
+
+    reader = Reader.load(model, engine=engine)
+    predictions = reader.read_examples(examples, progress=True)
+    return {p.id: p.answers[0].text if p.answers else "" for p in predictions}
+
+
+def missing(examples: Sequence[Example], predictions: Mapping[str, str]) -> list[str]:
+    """Ids of the questions that have no prediction, in the order of the data."""
+    return [example.id for example in examples if example.id not in predictions]
+
+
+def _occurrences(context: str, text: str) -> list[Span]:
+    """Where a text stands in a context; white space may differ where it stands nowhere as it is."""
+    found = []
+    at = context.find(text)
+    while at >= 0:
+        found.append(Span(at, at + len(text)))
+        at = context.find(text, at + 1)
+    if found:
+        return found
+    # Old pipelines joined words with one space or put spaces around punctuation.
+    squeezed = "".join(text.split())
+    places = [i for i, character in enumerate(context) if not character.isspace()]
+    body = "".join(context[i] for i in places)
+    at = body.find(squeezed)
+    while at >= 0:
+        found.append(Span(places[at], places[at + len(squeezed) - 1] + 1))
+        at = body.find(squeezed, at + 1)
+    return found
+
+
+def _question_words(context: str, question: str) -> list[tuple[float, list[int]]]:
+    """For each word of the question that the context knows: its weight and where it stands.
+
+    The longest beginning of the word of two or more characters counts, for the particle behind it
+    differs; rare words weigh more.
+    """
+    words = []
+    for word in dict.fromkeys(_STEM.findall(question)):
+        for length in range(len(word), 1, -1):
+            at = [match.start() for match in re.finditer(re.escape(word[:length]), context)]
+            if at:
+                words.append((1.0 / len(at), at))
+                break
+    return words
+
+
+def locate(context: str, question: str, text: str) -> Span | None:
+    """Where an answer that is known only by its text stands: of several occurrences the one nearest to the
+    words of the question, the first of equals; None where it stands nowhere (or is empty)."""
+    if not text.strip():
+        return None
+    places = _occurrences(context, text.strip())
+    if len(places) < 2:
+        return places[0] if places else None
+    words = _question_words(context, question)
+
+    def nearness(place: Span) -> float:
+        total = 0.0
+        for weight, at in words:
+            index = bisect_left(at, place.start)
+            distance = min(abs(place.start - p) for p in at[max(0, index - 1) : index + 1])
+            total += weight * math.exp(-distance / _REACH)
+        return total
+
+    return max(places, key=nearness)  # max keeps the first of equals
+
+
+def trim_predictions(examples: Sequence[Example], predictions: Mapping[str, str]) -> dict[str, str]:
+    """Predictions without the particles, copulas and endings at their ends; see ``komrc.particles``.
+
+    Each one is read in its context, where ``locate`` finds it; one that stands nowhere in the context is
+    read alone. Predictions of unknown ids and empty ones stay as they are.
+    """
+    trimmed = dict(predictions)
+    keys: list[str] = []
+    texts: list[tuple[str, int, int]] = []
+    for example in examples:
+        text = predictions.get(example.id, "")
+        if not text.strip():
+            continue
+        place = locate(example.context, example.question, text)
+        keys.append(example.id)
+        texts.append((example.context, place.start, place.end) if place else (text, 0, len(text)))
+    for key, (context, start, end), span in zip(keys, texts, particles.trim_many(texts), strict=True):
+        if (span.start, span.end) != (start, end):  # else the prediction's own spelling stays
+            trimmed[key] = context[span.start : span.end]
+    return trimmed

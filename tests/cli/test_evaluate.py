@@ -1,0 +1,90 @@
+"""``komrc evaluate`` from the command line."""
+
+import json
+
+import pytest
+
+from komrc.cli import main
+
+CONTEXT = "서울은 대한민국의 수도이다. 인구는 9백만 명이다."
+
+
+@pytest.fixture
+def files(tmp_path):
+    def qa(name, question, answer):
+        return {
+            "id": name,
+            "question": question,
+            "answers": [{"text": answer, "answer_start": CONTEXT.index(answer)}],
+        }
+
+    qas = [qa("a", "수도는?", "서울"), qa("b", "인구는?", "9백만 명"), qa("c", "나라는?", "대한민국")]
+    data = {
+        "version": "KorQuAD_v1.0_dev",
+        "data": [{"title": "t", "paragraphs": [{"context": CONTEXT, "qas": qas}]}],
+    }
+    (tmp_path / "data.json").write_text(json.dumps(data), encoding="utf-8")
+    (tmp_path / "predictions.json").write_text(json.dumps({"a": "서울은", "b": "9백만 명"}), encoding="utf-8")
+    return str(tmp_path / "data.json"), str(tmp_path / "predictions.json")
+
+
+def test_prints_the_official_json_and_names_the_unanswered(files, capsys):
+    assert main(["evaluate", *files]) == 0
+    out, err = capsys.readouterr()
+    # a: 2 of 3 characters right, all of the gold: F1 0.8; b: 1; c: 0
+    assert out == '{"exact_match": 33.333333333333336, "f1": 60.0}\n'
+    assert err == "Unanswered question c will receive score 0.\n"
+
+
+def test_trimmed_scores_follow_on_a_second_line(files, capsys):
+    pytest.importorskip("kiwipiepy")
+    assert main(["evaluate", *files, "--trim-particles", "kiwi"]) == 0
+    before, after = map(json.loads, capsys.readouterr().out.splitlines())
+    assert before["exact_match"] == pytest.approx(100 / 3)
+    assert after["exact_match"] == pytest.approx(200 / 3)
+
+
+def test_other_metrics(files, capsys, tmp_path):
+    assert main(["evaluate", *files, "--metric", "klue"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"exact_match", "rouge_w"}
+    odds = tmp_path / "odds.json"
+    odds.write_text('{"a": -1.0, "b": 0.5}')
+    assert main(["evaluate", *files, "--metric", "squad2", "--na-prob-file", str(odds)]) == 0
+    assert json.loads(capsys.readouterr().out)["best_exact_thresh"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda data, predictions: [data], 2),
+        (lambda data, predictions: [data, predictions, "--model", "x"], 2),
+        (lambda data, predictions: [data, predictions, "--na-prob-file", "x"], 2),
+        (lambda data, predictions: [data, data + ".absent"], 3),
+        (lambda data, predictions: [predictions, predictions], 3),
+    ],
+)
+def test_mistakes_end_with_one_message(files, capsys, change, code):
+    assert main(["evaluate", *change(*files)]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("komrc: error: ")
+    assert "Traceback" not in err
+
+
+def test_same_figures_as_the_official_script_on_real_data(korquad_dev, tmp_path, capsys):
+    """All golds as predictions, every fourth shortened, every tenth missing: figures known in advance."""
+    predictions, total, right = {}, 0, 0
+    for article in json.loads(korquad_dev.read_text(encoding="utf-8"))["data"]:
+        for paragraph in article["paragraphs"]:
+            for question in paragraph["qas"]:
+                total += 1
+                if total % 10 == 0:
+                    continue
+                predictions[question["id"]] = f"‘{question['answers'][0]['text'].upper()}.’"
+                right += 1
+    path = tmp_path / "predictions.json"
+    path.write_text(json.dumps(predictions), encoding="utf-8")
+    assert main(["evaluate", str(korquad_dev), str(path)]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["exact_match"] == 100.0 * right / total
+    assert 89 < scores["f1"] <= scores["exact_match"]
