@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from komrc.engines import BOUNDARY_CLASSES
 from komrc.errors import ModelError
 from komrc.modeling.names import COMMON
 from komrc.modeling.weights import CONFIG, WEIGHTS, read_config, read_weights
+from komrc.types import BOUNDARY_CLASSES
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -69,7 +69,13 @@ class SpanReader(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, *, model_type: str | None = None, boundary: bool | None = None
+        cls,
+        folder: str | Path,
+        *,
+        model_type: str | None = None,
+        boundary: bool | None = None,
+        attention_dropout: float | None = None,
+        config_folder: Path | None = None,
     ) -> SpanReader:
         """A model from a folder in Hugging Face's layout, in float32, on the CPU, in evaluation mode.
 
@@ -77,11 +83,17 @@ class SpanReader(nn.Module):
             folder: holds config.json and model.safetensors (float32, float16 or KoMRC's int8).
             model_type: what it must be; None takes what config.json says.
             boundary: with or without the boundary head; None: as the weights have it.
+            attention_dropout: in place of the configuration's.
+            config_folder: where config.json is, if not beside the weights.
 
         Raises ModelError where the folder is no model or the weights don't fit the configuration.
         """
         folder = Path(folder)
-        config = read_config(folder, model_type)
+        config = read_config(config_folder or folder, model_type)
+        if attention_dropout is not None:
+            for name in ("attention_probs_dropout_prob", "attention_dropout"):
+                if hasattr(config, name):
+                    setattr(config, name, attention_dropout)
         weights = read_weights(folder)
         head = {name: weights.pop(name) for name in list(weights) if name.startswith(_BOUNDARY)}
         qa, fresh = _build(config, weights, folder)
@@ -96,6 +108,16 @@ class SpanReader(nn.Module):
         if untrained:
             logger.info("%s: %s newly initialised; train before use", folder, " and ".join(untrained))
         return model.eval()
+
+    @property
+    def attention(self) -> str:
+        """The attention kernel, "sdpa" or "eager"; setting it leaves models alone that lack the choice."""
+        return str(self.config._attn_implementation)
+
+    @attention.setter
+    def attention(self, kernel: Literal["sdpa", "eager"]) -> None:
+        if self.attention in ("sdpa", "eager") and self.qa._supports_sdpa:
+            self.config._attn_implementation = kernel
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors (float32) into an existing folder."""
@@ -196,7 +218,7 @@ def _build(
     _refuse_giants(config, weights, folder)
     kind: Any = MODEL_FOR_QUESTION_ANSWERING_MAPPING[type(config)]
     level, bar = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
-    hf_logging.disable_progress_bar()
+    hf_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     hf_logging.set_verbosity(logging.ERROR)  # its table of new and unused keys; ours says it in one line
     try:
         qa, info = kind.from_pretrained(
@@ -211,7 +233,7 @@ def _build(
     finally:
         hf_logging.set_verbosity(level)
         if bar:
-            hf_logging.enable_progress_bar()
+            hf_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     prefix = f"{qa.base_model_prefix}."
     lost = sorted(name for name in info["missing_keys"] if name.startswith(prefix))
     if lost:

@@ -1,0 +1,220 @@
+"""Checkpoints that are whole or not there: what is in them, how they are found, checked and rotated.
+
+Tensors are kept in safetensors, everything else in JSON. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from komrc import storage
+from komrc.errors import StorageError, TrainingError
+
+logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"checkpoint-(\d+)")
+LOCK = ".komrc.lock"
+STATE = "trainer_state.json"
+RUN = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A folder that passed its manifest."""
+
+    folder: Path
+    step: int
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep every other run out of an output folder. Raises StorageError where one is in it already."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / LOCK)
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise StorageError(
+            "another run is writing to this folder",
+            where=str(folder),
+            fix="wait for it or stop it, or choose another --output-dir",
+        ) from None
+    except OSError as error:
+        raise StorageError(
+            f"can't be written ({error.strerror or error})",
+            where=str(folder),
+            fix="check free space and permissions, or choose another --output-dir",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def clean(folder: Path) -> None:
+    """Remove what killed runs left half-written in an output folder (call it under the lock)."""
+    for path in folder.glob(f"{storage.TEMPORARY}*"):
+        logger.info("%s: left by a run that was killed; removed", path)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _numbered(folder: Path) -> list[tuple[int, Path]]:
+    """Checkpoint folders, valid or not, newest first."""
+    found = [(int(m[1]), p) for p in folder.glob("checkpoint-*") if (m := _NAME.fullmatch(p.name))]
+    return sorted(found, reverse=True)
+
+
+def valid_checkpoints(folder: Path) -> Iterator[Checkpoint]:
+    """Checkpoints that pass their manifest, newest first; a damaged one is named in a warning."""
+    for step, path in _numbered(folder):
+        problems = storage.verify_folder(path)
+        if problems:
+            logger.warning("%s: left aside, it is damaged: %s", path, "; ".join(problems))
+        else:
+            yield Checkpoint(path, step)
+
+
+def newest(folder: Path) -> Checkpoint | None:
+    """The newest valid checkpoint of an output folder."""
+    return next(valid_checkpoints(folder), None)
+
+
+def write(folder: Path, step: int, fill: Callable[[Path], None]) -> Path:
+    """Write ``checkpoint-<step>`` whole or not at all; ``fill`` writes the files. Raises StorageError."""
+    path = folder / f"checkpoint-{step}"
+    with storage.replacing_folder(path) as temporary:
+        fill(temporary)
+    return path
+
+
+def rotate(folder: Path, *, keep: int | None, best_step: int | None) -> None:
+    """Remove all but the newest ``keep`` checkpoints (None: all stay) and the best one."""
+    if not keep:
+        return
+    for step, path in _numbered(folder)[keep:]:
+        if step != best_step:
+            aside = path.with_name(f"{storage.TEMPORARY}old-{path.name}")
+            path.rename(aside)  # a half-removed folder must not look like a checkpoint
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def clear(folder: Path) -> None:
+    """Remove every checkpoint of an output folder."""
+    for _, path in _numbered(folder):
+        shutil.rmtree(path)
+
+
+def read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The model's weights in a checkpoint, under their names in the file."""
+    return load_file(folder / "model.safetensors")
+
+
+# --- states ------------------------------------------------------------------------------------------------
+
+
+def save_optimizer(optimizer: torch.optim.Optimizer, folder: Path) -> None:
+    """Write an optimizer's state: tensors to optimizer.safetensors, the rest to optimizer.json."""
+    state = optimizer.state_dict()
+    tensors, plain = {}, {}
+    for index, entries in state["state"].items():
+        for name, value in entries.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"{index}.{name}"] = value.detach().cpu().contiguous()
+            else:
+                plain[f"{index}.{name}"] = value
+    save_file(tensors, folder / "optimizer.safetensors")
+    write_json(folder / "optimizer.json", {"param_groups": state["param_groups"], "plain": plain})
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, folder: Path) -> None:
+    """Put back what ``save_optimizer`` wrote."""
+    saved = read_json(folder / "optimizer.json")
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in {**load_file(folder / "optimizer.safetensors"), **saved["plain"]}.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    groups = [{**group, "betas": tuple(group["betas"])} for group in saved["param_groups"]]
+    try:
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+    except ValueError as error:
+        raise TrainingError(
+            f"the optimizer's state is of another model ({error})", where=str(folder), fix="start anew"
+        ) from error
+
+
+def save_scheduler(scheduler: torch.optim.lr_scheduler.LRScheduler, folder: Path) -> None:
+    """Write a learning-rate schedule's position."""
+    write_json(folder / "scheduler.json", scheduler.state_dict())
+
+
+def load_scheduler(scheduler: torch.optim.lr_scheduler.LRScheduler, folder: Path) -> None:
+    """Put back what ``save_scheduler`` wrote."""
+    scheduler.load_state_dict(read_json(folder / "scheduler.json"))
+
+
+def random_state() -> dict[str, Any]:
+    """The states of Python's, NumPy's and torch's generators, as plain values."""
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    state: dict[str, Any] = {
+        "python": random.getstate(),
+        "numpy": [kind, np.asarray(keys).tolist(), position, has_gauss, cached],
+        "torch": torch.get_rng_state().tolist(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state().tolist()
+    return state
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Put generators back to where ``random_state`` saw them."""
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    kind, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, np.array(keys, np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(torch.tensor(state["torch"], dtype=torch.uint8))
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(torch.tensor(state["cuda"], dtype=torch.uint8))
+
+
+def save_random(states: list[dict[str, Any]], folder: Path) -> None:
+    """Write the generators' states, one a process."""
+    write_json(folder / "random.json", states)
+
+
+def load_random(folder: Path, rank: int) -> None:
+    """Put back the generators of a process."""
+    states = read_json(folder / "random.json")
+    if rank < len(states):
+        restore_random_state(states[rank])
+
+
+def write_json(path: Path, value: object) -> None:
+    """A JSON file inside a checkpoint that is being written."""
+    path.write_text(json.dumps(value, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of a checkpoint. Raises TrainingError where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"can't be read ({error})", where=str(path), fix="resume from another checkpoint, or start anew"
+        ) from error

@@ -1,0 +1,103 @@
+"""Windows as the trainer takes them: one item is a whole batch of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from komrc.features import Windows, collate
+
+Tensors = dict[str, Any]
+
+
+class WindowDataset(Dataset[Tensors]):
+    """Labelled windows; ``__getitems__`` puts a batch together.
+
+    A batch holds ``input_ids``, ``attention_mask`` and maybe ``token_type_ids`` [B, L]; ``start``, ``end``,
+    ``drop_front``, ``drop_back``, ``context_start``, ``context_length`` [B], int64; ``weight`` [B] (0 for a
+    window that only fills a process's share); ``count`` (windows in the batch over all processes) and
+    ``tokens`` (real tokens in this share), both int.
+
+    Args:
+        parts: windows of each file with the window numbers to use.
+        pad_id: fills rows.
+        token_types: whether the model takes token types.
+        rank, world_size: which share of each batch this process takes.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[tuple[Windows, NDArray[np.intp]]],
+        *,
+        pad_id: int,
+        token_types: bool,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self._parts = [windows for windows, _ in parts]
+        self._part = np.concatenate([np.full(len(chosen), i) for i, (_, chosen) in enumerate(parts)])
+        self._window = np.concatenate([chosen for _, chosen in parts]).astype(np.intp)
+        self._pad_id = pad_id
+        self._token_types = token_types
+        self._rank = rank
+        self._world_size = world_size
+        self.lengths: NDArray[np.int64] = np.concatenate([w.lengths[chosen] for w, chosen in parts])
+
+    def __len__(self) -> int:
+        return len(self._window)
+
+    def __getitems__(self, indices: list[int]) -> Tensors:
+        share = indices[self._rank :: self._world_size]
+        idle = not share  # fewer windows than processes: this one computes along, for nothing
+        rows = [self._row(i) for i in share or indices[:1]]
+        batch: Tensors = _padded([tokens for tokens, _ in rows], self._pad_id)
+        if not self._token_types:
+            del batch["token_type_ids"]
+        for name in rows[0][1]:
+            batch[name] = torch.tensor([labels[name] for _, labels in rows])
+        batch["weight"] = torch.full((len(rows),), 0.0 if idle else 1.0)
+        batch["count"] = len(indices)
+        batch["tokens"] = 0 if idle else int(sum(self.lengths[i] for i in share))
+        return batch
+
+    def _row(self, index: int) -> tuple[Mapping[str, NDArray[np.int64]], dict[str, int]]:
+        windows, n = self._parts[self._part[index]], self._window[index]
+        made = collate(windows, np.array([n]), pad_id=self._pad_id, token_types=True)
+        assert made.token_type_ids is not None
+        tokens = {"input_ids": made.input_ids[0], "token_type_ids": made.token_type_ids[0]}
+        return tokens, {
+            "start": int(windows.start_position[n]),
+            "end": int(windows.end_position[n]),
+            "drop_front": int(windows.drop_front[n]),
+            "drop_back": int(windows.drop_back[n]),
+            "context_start": int(windows.context_start[n]),
+            "context_length": int(windows.context_length[n]),
+        }
+
+
+def _padded(rows: Sequence[Mapping[str, NDArray[np.int64]]], pad_id: int) -> Tensors:
+    longest = max(len(row["input_ids"]) for row in rows)
+    ids = torch.full((len(rows), longest), pad_id)
+    types = torch.zeros_like(ids)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        length = len(row["input_ids"])
+        ids[i, :length] = torch.from_numpy(row["input_ids"])
+        types[i, :length] = torch.from_numpy(row["token_type_ids"])
+        mask[i, :length] = 1
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+
+
+def choose_windows(windows: Windows, *, negative_share: float, seed: int) -> NDArray[np.intp]:
+    """Numbers of the windows to train on: all that hold their answer, a share of those that don't.
+
+    Windows of questions without an answer are among those that don't hold one.
+    """
+    negative = windows.start_position == 0
+    lucky = np.random.default_rng([seed, 0]).random(len(windows)) < negative_share
+    return np.nonzero(~negative | lucky)[0]

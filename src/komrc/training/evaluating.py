@@ -1,0 +1,86 @@
+"""Official EM and F1 of a model in training, through the same Reader that serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from komrc.engines import Batch, Logits
+from komrc.engines.torch import TorchEngine
+from komrc.metrics import korquad
+from komrc.modeling import SpanReader
+from komrc.reader import Prediction, Reader
+from komrc.settings import ReaderSettings
+from komrc.tokenization import ReaderTokenizer
+from komrc.training.stopping import StopRequest
+from komrc.types import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a model answers, and how good that is.
+
+    ``scores`` holds exact_match and f1, 0 to 100.
+    """
+
+    predictions: list[Prediction]
+    scores: dict[str, float]
+
+
+class _Interruptible:
+    """An engine that ends an evaluation between two batches once a stop was asked for."""
+
+    def __init__(self, engine: TorchEngine, stop: StopRequest) -> None:
+        self.name = engine.name
+        self._engine = engine
+        self._stop = stop
+
+    def run(self, batch: Batch) -> Logits:
+        self._stop.check()
+        return self._engine.run(batch)
+
+
+class Evaluator:
+    """Evaluates a model on examples.
+
+    Args:
+        examples: with reference answers.
+        tokenizer: the model's.
+        settings: windows and decoding.
+        precision: of the engine.
+        token_budget: padded tokens of a batch at most.
+        stop: breaks an evaluation off.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        tokenizer: ReaderTokenizer,
+        settings: ReaderSettings,
+        *,
+        precision: Literal["fp32", "bf16"],
+        token_budget: int,
+        stop: StopRequest,
+    ) -> None:
+        self.examples = examples
+        self.settings = settings
+        self._tokenizer = tokenizer
+        self._precision = precision
+        self._token_budget = token_budget
+        self._stop = stop
+
+    def __call__(self, model: SpanReader, advance: Callable[[int], Any] = lambda _: None) -> Evaluation:
+        """Answer all questions. ``advance`` is told of each finished one. Raises Stopped after a signal."""
+        reader = Reader(
+            self._tokenizer,
+            _Interruptible(TorchEngine(model, precision=self._precision), self._stop),
+            self.settings,
+            token_budget=self._token_budget,
+        )
+        predictions = []
+        for prediction in reader.stream(self.examples, top_k=self.settings.n_best_size):
+            predictions.append(prediction)
+            advance(1)
+        answers = {p.id: p.answers[0].text if p.answers else "" for p in predictions}
+        return Evaluation(predictions, {**korquad.score(answers, self.examples)})

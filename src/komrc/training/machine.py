@@ -1,0 +1,63 @@
+"""What this machine offers a training run: device, precision, allocator."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import platform
+from typing import Literal
+
+import torch
+
+from komrc.errors import UsageError
+
+logger = logging.getLogger(__name__)
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc's malloc to keep what a step frees for the next one; True where it listened.
+
+    A step allocates and frees hundreds of megabytes. Unless told so, glibc hands each large block back to
+    the kernel at once and pays for zeroed pages again at every step. mallopt works on a running process, so
+    there is no need to start Python again with MALLOC_* variables; they win where the user set them. 32 MiB
+    is the highest threshold that glibc takes.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    settings = {_M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOLD: (1 << 31) - 1, _M_TOP_PAD: 64 << 20}
+    return all([mallopt(name, value) == 1 for name, value in settings.items()])
+
+
+def choose_device(no_cuda: bool) -> torch.device:
+    """The GPU where there is one (the process's own under torchrun), else the CPU."""
+    if no_cuda or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether the device has bfloat16 arithmetic of its own, so that bf16 is faster than fp32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        # AVX512_BF16 alone gains little; AMX tiles gain a factor of two and more.
+        return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+    return False
+
+
+def choose_precision(
+    wanted: Literal["auto", "fp32", "bf16"], device: torch.device
+) -> Literal["fp32", "bf16"]:
+    """The precision to compute in. Raises UsageError where bf16 is asked of a GPU that lacks it."""
+    if wanted == "auto":
+        return "bf16" if computes_in_bf16(device) else "fp32"
+    if wanted == "bf16" and not computes_in_bf16(device):
+        if device.type == "cuda":
+            raise UsageError(
+                "this GPU has no bf16 arithmetic", where="--precision", fix="use --precision fp32"
+            )
+        logger.warning("this processor has no bf16 arithmetic: --precision bf16 will be slow")
+    return wanted

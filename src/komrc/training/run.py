@@ -1,0 +1,417 @@
+"""A training run from its options to its files; ``komrc train`` and ``run_squad.py`` both end here."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import TrainingArguments, set_seed
+from transformers.integrations import is_tensorboard_available
+
+from komrc import hub, storage
+from komrc.datasets import Loaded, read_squad
+from komrc.errors import ModelError, UsageError
+from komrc.features import WindowConfig, Windows, build_windows, cached_windows
+from komrc.modeling import SpanReader
+from komrc.tokenization import ReaderTokenizer, load_tokenizer
+from komrc.training import checkpoints, machine, outputs, preflight, saving
+from komrc.training.batching import LengthGrouped
+from komrc.training.dataset import WindowDataset, choose_windows
+from komrc.training.evaluating import Evaluation, Evaluator
+from komrc.training.options import TrainingOptions
+from komrc.training.progress import Display, ProgressReport
+from komrc.training.stopping import StopRequest, stop_on_signals
+from komrc.training.trainer import Metrics, Schedule, SpanTrainer
+from komrc.types import Example
+
+logger = logging.getLogger(__name__)
+
+# These change nothing in what is learnt, so a resumed run may have others.
+_FREE = frozenset(
+    {
+        "resume", "resume_anyway", "overwrite_output_dir", "overwrite_cache", "cache_dir", "output_dir",
+        "save_total_limit", "dataloader_workers", "data_dir", "train_file", "predict_file", "skip_invalid",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: its process exit code, and the figures of the model it wrote (empty without any)."""
+
+    exit_code: int
+    figures: dict[str, float]
+
+
+def train(options: TrainingOptions, *, result_folder: Path | None = None) -> Outcome:
+    """Train, evaluate, write everything into ``options.output_dir``.
+
+    Args:
+        result_folder: where eval_result_<model>_<length>.txt goes; None: the output folder.
+
+    Raises KomrcError. A first Ctrl-C or SIGTERM ends the run with a checkpoint and exit code 130 or 143.
+    """
+    if not options.train_file:
+        raise UsageError("nothing to train on", where="--train-file", fix="name one or more data files")
+    if not os.environ.keys() & {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_TRIM_THRESHOLD_"}:
+        machine.keep_freed_memory()
+    if options.cpu_threads:
+        torch.set_num_threads(options.cpu_threads)
+    output = Path(options.output_dir).expanduser()
+    with stop_on_signals() as stop, checkpoints.locked(output):
+        saving.finish_final(output)
+        checkpoints.clean(output)
+        return _Run(options, output, result_folder or output, stop).go()
+
+
+class _Run:
+    def __init__(
+        self, options: TrainingOptions, output: Path, result_folder: Path, stop: StopRequest
+    ) -> None:
+        self.options = options
+        self.output = output
+        self.result_folder = result_folder
+        self.stop = stop
+        self.display = Display()
+        self.rounds: list[dict[str, float]] = []
+        self.best: tuple[int, Evaluation] | None = None
+
+    def go(self) -> Outcome:
+        options = self.options
+        checkpoint = self._checkpoint()
+        begin = time.monotonic()
+        set_seed(options.seed)  # heads that the weights lack are drawn at random
+        self.arguments = self._arguments()
+        self.precision = machine.choose_precision(options.precision, self.arguments.device)
+        self.train_data = {name: self._read(name) for name in options.train_file}
+        dev = self._read(options.predict_file) if options.predict_file else None
+        self.model = self._load_model(checkpoint)
+        self.tokenizer = self._load_tokenizer(checkpoint)
+        self.settings = outputs.settings_for(
+            options,
+            boundary_head=self.model.boundary is not None,
+            data_sha256={Path(name).name: data.sha256 for name, data in self.train_data.items()},
+            tokenizer_sha256=self.tokenizer.fingerprint,
+        )
+        parts = [self._windows(data) for data in self.train_data.values()]
+        dataset = WindowDataset(
+            parts,
+            pad_id=self.tokenizer.pad_id,
+            token_types=self.model.uses_token_types,
+            rank=self.arguments.process_index,
+            world_size=self.arguments.world_size,
+        )
+        if not len(dataset):
+            raise UsageError("no window is left to train on", where="--negative-windows", fix="raise it")
+        evaluator = self._evaluator(dev.examples) if dev else None
+        trainer = self._trainer(dataset, evaluator, self._record(dev))
+        if checkpoint:
+            self._check_settings(checkpoint, trainer)
+        self._say_preflight(trainer, dataset, parts, dev)
+        if options.overwrite_output_dir and not checkpoint:
+            checkpoints.clear(self.output)
+        with self.display.progress:
+            result = trainer.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
+            if self.stop:
+                logger.warning("stopped at step %d; go on with --resume", trainer.state.global_step)
+                return Outcome(self.stop.exit_code, {})
+            figures = self._finish(trainer, evaluator)
+        minutes = (time.monotonic() - begin) / 60
+        if self.arguments.should_save:
+            self._write(figures, {"steps": result.global_step, "minutes": round(minutes, 1)})
+        logger.info("the model is in %s (%.1f minutes)", self.output, minutes)
+        return Outcome(0, figures)
+
+    # --- preparation ---
+
+    def _checkpoint(self) -> checkpoints.Checkpoint | None:
+        """Where to go on from. Raises UsageError where a former run's work would be overwritten."""
+        if self.options.resume:
+            found = checkpoints.newest(self.output)
+            if found:
+                logger.info("going on from %s", found.folder)
+            else:
+                logger.info("no checkpoint to resume from in %s; starting anew", self.output)
+            return found
+        used = (self.output / "model.safetensors").exists() or any(self.output.glob("checkpoint-*"))
+        if used and not self.options.overwrite_output_dir:
+            raise UsageError(
+                "the folder holds a former run's model or checkpoints",
+                where=str(self.output),
+                fix="go on with --resume, replace them with --overwrite-output-dir, or choose another folder",
+            )
+        return None
+
+    def _arguments(self) -> TrainingArguments:
+        o = self.options
+        return TrainingArguments(
+            output_dir=str(self.output),
+            num_train_epochs=o.num_train_epochs,
+            max_steps=o.max_steps if o.max_steps > 0 else -1,
+            learning_rate=o.learning_rate,
+            warmup_steps=o.warmup_steps or o.warmup_ratio,
+            weight_decay=o.weight_decay,
+            adam_epsilon=o.adam_epsilon,
+            max_grad_norm=o.max_grad_norm,
+            gradient_accumulation_steps=o.gradient_accumulation_steps,
+            seed=o.seed,
+            use_cpu=o.no_cuda or not torch.cuda.is_available(),
+            dataloader_num_workers=o.dataloader_workers,
+            logging_strategy="no",
+            eval_strategy="no",
+            save_strategy="no",
+            logging_nan_inf_filter=False,
+            report_to=["tensorboard"] if is_tensorboard_available() else [],
+            disable_tqdm=True,
+            log_level="error",
+            ddp_find_unused_parameters=False,
+        )
+
+    def _read(self, name: str) -> Loaded:
+        return read_squad(self.options.data_path(name), skip_invalid=self.options.skip_invalid)
+
+    def _load_model(self, checkpoint: checkpoints.Checkpoint | None) -> SpanReader:
+        o = self.options
+        if checkpoint:
+            folder, config = checkpoint.folder, None
+        else:
+            folder = hub.resolve(o.model, revision=o.revision)
+            config = hub.resolve(o.config_name, revision=o.revision) if o.config_name else None
+        model = SpanReader.from_pretrained(
+            folder,
+            model_type=o.model_type,
+            boundary=o.boundary_head,
+            attention_dropout=o.attention_dropout,
+            config_folder=config,
+        )
+        if o.max_seq_length > model.max_positions:
+            raise ModelError(
+                f"the model reads at most {model.max_positions} tokens, windows would have {o.max_seq_length}",
+                where="--max-seq-length",
+                fix=f"use --max-seq-length {model.max_positions} or less",
+            )
+        return model
+
+    def _load_tokenizer(self, checkpoint: checkpoints.Checkpoint | None) -> ReaderTokenizer:
+        o = self.options
+        source = checkpoint.folder if checkpoint else o.tokenizer or o.model
+        tokenizer = load_tokenizer(
+            source, revision=None if checkpoint else o.revision, do_lower_case=o.do_lower_case or None
+        )
+        pieces, rows = tokenizer.backend.get_vocab_size(), self.model.config.vocab_size
+        if pieces > rows:
+            raise ModelError(
+                f"the tokenizer has {pieces:,} pieces, the model knows {rows:,}",
+                where=str(source or "the embedded model"),
+                fix="use the tokenizer that belongs to the model (--tokenizer)",
+            )
+        return tokenizer
+
+    def _windows(self, data: Loaded) -> tuple[Windows, NDArray[np.intp]]:
+        o = self.options
+        config = WindowConfig(o.max_seq_length, o.doc_stride, o.max_query_length)
+        if o.overwrite_cache:
+            windows = build_windows(data.examples, self.tokenizer, config, labels=True)
+        else:
+            windows = cached_windows(
+                data.examples,
+                self.tokenizer,
+                config,
+                labels=True,
+                data_sha256=data.sha256,
+                cache_dir=self._cache(),
+            )
+        return windows, choose_windows(windows, negative_share=o.negative_windows, seed=o.seed)
+
+    def _cache(self) -> Path:
+        if self.options.cache_dir:
+            return Path(self.options.cache_dir).expanduser()
+        home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        return Path(home).expanduser() / "komrc" / "features"
+
+    def _evaluator(self, examples: list[Example]) -> Evaluator:
+        o = self.options
+        return Evaluator(
+            examples,
+            self.tokenizer,
+            self.settings,
+            precision=self.precision,
+            token_budget=o.per_gpu_eval_batch_size * o.max_seq_length,
+            stop=self.stop,
+        )
+
+    def _record(self, dev: Loaded | None) -> dict[str, Any]:
+        """What a resumed run must agree with."""
+        values = {k: v for k, v in dataclasses.asdict(self.options).items() if k not in _FREE}
+        values["train_sha256"] = [data.sha256 for data in self.train_data.values()]
+        values["predict_sha256"] = dev.sha256 if dev else None
+        values["tokenizer_sha256"] = self.tokenizer.fingerprint
+        values["precision"] = self.precision
+        values["processes"] = self.arguments.world_size
+        return values
+
+    def _check_settings(self, checkpoint: checkpoints.Checkpoint, trainer: SpanTrainer) -> None:
+        saved = checkpoints.read_json(checkpoint.folder / checkpoints.RUN)["settings"]
+        now = trainer.run_record
+        changed = [
+            f"{name} was {saved.get(name)!r}, is {now.get(name)!r}"
+            for name in sorted(saved.keys() | now.keys())
+            if saved.get(name) != now.get(name)
+        ]
+        if changed and not self.options.resume_anyway:
+            raise UsageError(
+                f"the checkpoint was made with other settings: {'; '.join(changed)}",
+                where=str(checkpoint.folder),
+                fix="use the same ones, or add --resume-anyway",
+            )
+
+    def _trainer(
+        self, dataset: WindowDataset, evaluator: Evaluator | None, record: dict[str, Any]
+    ) -> SpanTrainer:
+        o = self.options
+        sampler = LengthGrouped(
+            dataset.lengths, batch_size=o.per_gpu_train_batch_size * self.arguments.world_size,
+            token_budget=o.tokens_per_batch, seed=o.seed,
+        )  # fmt: skip
+        steps_per_epoch = -(-len(sampler) // o.gradient_accumulation_steps)
+        total = o.max_steps if o.max_steps > 0 else int(np.ceil(steps_per_epoch * o.num_train_epochs))
+        trainer = SpanTrainer(
+            self.model,
+            self.arguments,
+            dataset=dataset,
+            sampler=sampler,
+            precision=self.precision,
+            boundary_weight=o.boundary_loss_weight,
+            layer_decay=o.layer_decay,
+            schedule=Schedule(
+                logging_steps=o.logging_steps,
+                eval_steps=o.eval_steps,
+                save_steps=o.save_steps,
+                steps_per_epoch=steps_per_epoch,
+                total=total,
+            ),
+            evaluate_model=self._evaluate_with(evaluator) if evaluator else None,
+            fill_checkpoint=lambda folder: saving.fill_model(
+                folder, self.model, self.tokenizer, self.settings
+            ),
+            run_record=record,
+            keep=o.save_total_limit or None,
+            stop=self.stop,
+        )
+        trainer.add_callback(ProgressReport(trainer, self.display))
+        return trainer
+
+    def _say_preflight(
+        self,
+        trainer: SpanTrainer,
+        dataset: WindowDataset,
+        parts: list[tuple[Windows, NDArray[np.intp]]],
+        dev: Loaded | None,
+    ) -> None:
+        o, device = self.options, self.arguments.device
+        parameters = sum(p.numel() for p in self.model.parameters())
+        total = trainer.schedule.total
+        one = 12 * parameters  # float32 weights and AdamW's two moments
+        saves = o.save_total_limit + 2 if o.save_total_limit else total // (o.save_steps or total) + 1
+        config = self.model.config
+        layers = getattr(config, "num_hidden_layers", 12)
+        hidden = getattr(config, "hidden_size", 768)
+        tokens = o.tokens_per_batch or o.per_gpu_train_batch_size * int(dataset.lengths.max())
+        # 34 bytes a token, unit and layer in 16 bits (Korthikanti et al. 2022, without attention scores).
+        activations = tokens * layers * hidden * (34 if self.precision == "bf16" else 68)
+        epochs = total / trainer.schedule.steps_per_epoch
+        questions = {Path(name).name: len(data.examples) for name, data in self.train_data.items()}
+        if dev and o.predict_file:
+            questions[f"{Path(o.predict_file).name} (to evaluate)"] = len(dev.examples)
+        speed = preflight.seconds_per_token(self.model, trainer.trial_step)
+        preflight.report(
+            preflight.Preflight(
+                questions=questions,
+                windows=len(dataset),
+                windows_without_answer=sum(int((w.start_position[c] == 0).sum()) for w, c in parts),
+                tokens=int(dataset.lengths.sum()),
+                steps=total,
+                steps_per_epoch=trainer.schedule.steps_per_epoch,
+                parameters=parameters,
+                device=preflight.device_name(device),
+                precision=self.precision,
+                disk_free=preflight.check_room(self.output, one + 4 * parameters),
+                disk_needed=saves * one + 4 * parameters,
+                memory_free=preflight.free_memory(device),
+                memory_needed=12 * parameters + activations,  # gradients and moments; weights are there
+                seconds=float(dataset.lengths.sum()) * epochs * speed,
+            )
+        )
+
+    # --- evaluation ---
+
+    def _evaluate_with(self, evaluator: Evaluator) -> Callable[[int], Metrics]:
+        def evaluate(step: int) -> Metrics:
+            begin = time.monotonic()
+            task = self.display.add("evaluating", len(evaluator.examples))
+            try:
+                made = evaluator(self.model, lambda n: self.display.progress.advance(task, n))
+            finally:
+                self.display.progress.remove_task(task)
+            em, f1 = made.scores["exact_match"], made.scores["f1"]
+            spent = time.monotonic() - begin
+            logger.info("step %d: EM %.2f, F1 %.2f (%.0f s)", step, em, f1, spent)
+            self.rounds.append({"step": step, "exact_match": em, "f1": f1})
+            if self.best is None or em > self.best[1].scores["exact_match"]:
+                self.best = (step, made)
+            if self.arguments.should_save:
+                self._write_evaluation(evaluator, made)
+            return dict(made.scores)
+
+        return evaluate
+
+    def _write_evaluation(self, evaluator: Evaluator, made: Evaluation) -> None:
+        contexts = {e.id: e.context for e in evaluator.examples}
+        outputs.write_predictions(self.output, made.predictions, contexts)
+        name = outputs.result_name(self.options.model or "komrc-small", self.options.max_seq_length)
+        outputs.write_results(self.result_folder / name, self.rounds)
+
+    def _finish(self, trainer: SpanTrainer, evaluator: Evaluator | None) -> dict[str, float]:
+        """Put the best weights into the model; its figures."""
+        best_step = trainer.state.best_global_step
+        if evaluator is None or not best_step:
+            return {}
+        if best_step != trainer.state.global_step:
+            best = self.output / f"checkpoint-{best_step}"
+            logger.info("the best weights are those of step %d", best_step)
+            self.model.load_weights(checkpoints.read_weights(best))
+        if self.best is None or self.best[0] != best_step:
+            self._evaluate_with(evaluator)(best_step)
+        assert self.best is not None
+        made = self.best[1]
+        if self.arguments.should_save:
+            self._write_evaluation(evaluator, made)
+            figures = {**made.scores, "step": best_step}
+            storage.write_json(self.output / "eval_results.json", {**figures, "rounds": self.rounds})
+        return dict(made.scores)
+
+    def _write(self, figures: dict[str, float], record: dict[str, Any]) -> None:
+        base = self.options.model or "the embedded KoMRC reader"
+        facts = {
+            **record,
+            "precision": self.precision,
+            "device": preflight.device_name(self.arguments.device),
+        }
+        told = {
+            f.name: getattr(self.options, f.name)
+            for f in dataclasses.fields(self.options)
+            if getattr(self.options, f.name) != f.default
+        }
+        card = outputs.model_card(
+            base=base, settings=self.settings, options=told, figures=figures, record=facts
+        )
+        saving.save_final(self.output, self.model, self.tokenizer, self.settings, card)

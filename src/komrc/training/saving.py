@@ -1,0 +1,80 @@
+"""A model folder: weights, tokenizer and settings together, in Hugging Face's layout."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from komrc import storage
+from komrc.errors import StorageError
+from komrc.modeling import SpanReader
+from komrc.settings import ReaderSettings
+from komrc.tokenization import ReaderTokenizer
+
+logger = logging.getLogger(__name__)
+
+_STAGED = f"{storage.TEMPORARY}final"
+
+
+def save_tokenizer(tokenizer: ReaderTokenizer, folder: Path) -> None:
+    """Write tokenizer.json and a tokenizer_config.json that ``AutoTokenizer`` understands."""
+    backend, template = tokenizer.backend, tokenizer.template
+    backend.save(str(folder / "tokenizer.json"))
+    config: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": tokenizer.model_max_length,
+        "pad_token": backend.id_to_token(tokenizer.pad_id),
+        "padding_side": "right",
+        "clean_up_tokenization_spaces": False,
+    }
+    if template.prefix:
+        config["cls_token"] = backend.id_to_token(template.prefix[0])
+    if template.suffix:
+        config["sep_token"] = backend.id_to_token(template.suffix[0])
+    for name, spellings in (("unk_token", ("[UNK]", "<unk>")), ("mask_token", ("[MASK]", "<mask>"))):
+        known = [text for text in spellings if backend.token_to_id(text) is not None]
+        if known:
+            config[name] = known[0]
+    text = json.dumps(config, ensure_ascii=False, indent=2)
+    (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
+
+
+def fill_model(folder: Path, model: SpanReader, tokenizer: ReaderTokenizer, settings: ReaderSettings) -> None:
+    """Write everything ``Reader.load`` needs into an existing folder."""
+    model.save(folder)
+    save_tokenizer(tokenizer, folder)
+    settings.save(folder)
+
+
+def save_final(
+    output: Path, model: SpanReader, tokenizer: ReaderTokenizer, settings: ReaderSettings, card: str
+) -> None:
+    """Write the model into the output folder itself, beside the checkpoints. Raises StorageError.
+
+    All files are complete and on the disk before the first takes its place; the manifest comes last, so a
+    folder caught in between is told from a good one.
+    """
+    with storage.replacing_folder(output / _STAGED) as temporary:
+        fill_model(temporary, model, tokenizer, settings)
+        (temporary / "README.md").write_text(card, encoding="utf-8")
+    finish_final(output)
+
+
+def finish_final(output: Path) -> None:
+    """Move staged files into place; also what a run does first that finds them left by a killed one."""
+    staged = output / _STAGED
+    if not staged.is_dir() or not (staged / storage.MANIFEST).is_file():
+        return
+    files = sorted(staged.iterdir(), key=lambda path: path.name == storage.MANIFEST)
+    try:
+        for path in files:
+            path.replace(output / path.name)
+        staged.rmdir()
+    except OSError as error:
+        raise StorageError(
+            f"the model can't be put in place ({error.strerror or error})",
+            where=str(output),
+            fix=f"it is complete in {staged.name}; check permissions and run again with --resume",
+        ) from error
