@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from komrc.decoding import Candidate, DecodeConfig, FlatLogits, decode
-from komrc.engines import BOUNDARY_CLASSES, Engine
+from komrc.engines import BOUNDARY_CLASSES, Batch, Engine
 from komrc.engines.loading import EngineName, load_engine
 from komrc.errors import EngineError, InputError, UsageError
 from komrc.features import WindowConfig, Windows, batches, build_windows, collate
@@ -28,6 +29,21 @@ logger = logging.getLogger(__name__)
 
 TOKEN_BUDGET = 4096  # padded tokens of a batch
 _PAIRS_AT_ONCE = 256  # sorted by length and held in memory together
+
+
+@dataclass(slots=True)
+class Reading:
+    """Examples on their way: their windows, and the logits of those that the engine has run.
+
+    The logits stand flat, as FlatLogits says; the drops are None as long as no engine has given any.
+    """
+
+    examples: Sequence[Example]
+    windows: Windows
+    start: NDArray[np.float32]
+    end: NDArray[np.float32]
+    drop_front: NDArray[np.float32] | None = None
+    drop_back: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +164,10 @@ class Reader:
         """
         if top_k < 1:
             raise UsageError(f"must be at least 1, found {top_k}", where="top_k")
-        config = self._decode_config(top_k)
-        for chunk, windows in _ahead(self._prepare, _chunks(examples, _PAIRS_AT_ONCE)):
-            contexts = [example.context for example in chunk]
-            ranked = decode(windows, self._run(windows), contexts, config)
-            answers = self._answers(contexts, [candidates[:top_k] for candidates in ranked])
-            for example, candidates, best in zip(chunk, ranked, answers, strict=True):
-                yield Prediction(example.id, best, tuple(candidates))
+        for reading in _ahead(self.prepare, _chunks(examples, _PAIRS_AT_ONCE)):
+            for indices in batches(reading.windows.lengths, token_budget=self.token_budget):
+                self.run([(reading, indices)])
+            yield from self.predict(reading, top_k=top_k)
 
     def _decode_config(self, top_k: int) -> DecodeConfig:
         settings = self.settings
@@ -166,7 +179,12 @@ class Reader:
             temperature=settings.temperature,
         )
 
-    def _prepare(self, examples: Sequence[Example]) -> Windows:
+    def prepare(self, examples: Sequence[Example]) -> Reading:
+        """Tokenize examples and cut their windows, for ``run``.
+
+        Raises InputError for an example whose question or context is empty or not text, UsageError for
+        lengths that the model or each other don't allow.
+        """
         for example in examples:
             _check(example.question, "question", example.id)
             _check(example.context, "context", example.id)
@@ -181,27 +199,60 @@ class Reader:
                 settings.max_query_length,
                 examples[int(cut[0])].id,
             )
-        return windows
-
-    def _run(self, windows: Windows) -> FlatLogits:
-        """The engine's logits of all windows, without padding."""
         total = int(windows.indptr[-1])
-        start, end = np.empty(total, np.float32), np.empty(total, np.float32)
-        front = back = None
-        for indices in batches(windows.lengths, token_budget=self.token_budget):
-            batch = collate(windows, indices, pad_id=self.tokenizer.pad_id)
-            logits = self.engine.run(batch)
-            at = np.concatenate([np.arange(windows.indptr[n], windows.indptr[n + 1]) for n in indices])
+        return Reading(examples, windows, np.empty(total, np.float32), np.empty(total, np.float32))
+
+    def run(self, parts: Sequence[tuple[Reading, Sequence[int] | NDArray[np.intp]]]) -> None:
+        """Run the named windows of one or several readings as one batch; the readings keep the logits.
+
+        Raises EngineError where the engine fails.
+        """
+        padded = [
+            collate(reading.windows, np.asarray(numbers), pad_id=self.tokenizer.pad_id)
+            for reading, numbers in parts
+        ]
+        logits = self.engine.run(_stack(padded, self.tokenizer.pad_id))
+        row = 0
+        for (reading, numbers), batch in zip(parts, padded, strict=True):
+            indptr = reading.windows.indptr
+            at = np.concatenate([np.arange(indptr[n], indptr[n + 1]) for n in numbers])
             real = batch.attention_mask.astype(np.bool_)
-            start[at], end[at] = logits.start[real], logits.end[real]
+            cells = slice(row, row + len(real)), slice(0, real.shape[1])
+            row += len(real)
+            reading.start[at], reading.end[at] = logits.start[cells][real], logits.end[cells][real]
             if logits.drop_front is not None and logits.drop_back is not None:
-                if front is None or back is None:
-                    front = np.empty((total, BOUNDARY_CLASSES), np.float32)
-                    back = np.empty_like(front)
-                front[at], back[at] = logits.drop_front[real], logits.drop_back[real]
-        result = FlatLogits(start, end, front, back)
-        _check_finite(result, self.engine.name)
-        return result
+                if reading.drop_front is None or reading.drop_back is None:
+                    reading.drop_front = np.empty((len(reading.start), BOUNDARY_CLASSES), np.float32)
+                    reading.drop_back = np.empty_like(reading.drop_front)
+                reading.drop_front[at] = logits.drop_front[cells][real]
+                reading.drop_back[at] = logits.drop_back[cells][real]
+
+    def predict(self, reading: Reading, *, top_k: int = 1) -> list[Prediction]:
+        """Predictions for the examples of a reading whose windows have all been run.
+
+        Raises EngineError where the model gave values that are not numbers.
+        """
+        logits = FlatLogits(reading.start, reading.end, reading.drop_front, reading.drop_back)
+        _check_finite(logits, self.engine.name)
+        contexts = [example.context for example in reading.examples]
+        ranked = decode(reading.windows, logits, contexts, self._decode_config(top_k))
+        answers = self._answers(contexts, [candidates[:top_k] for candidates in ranked])
+        return [
+            Prediction(example.id, best, tuple(candidates))
+            for example, candidates, best in zip(reading.examples, ranked, answers, strict=True)
+        ]
+
+    def with_parts(
+        self, *, tokenizer: ReaderTokenizer | None = None, settings: ReaderSettings | None = None
+    ) -> Reader:
+        """The same reader on the same engine with another tokenizer or other settings."""
+        return Reader(
+            tokenizer or self.tokenizer,
+            self.engine,
+            settings or self.settings,
+            trim_particles=self.trim_particles,
+            token_budget=self.token_budget,
+        )
 
     def _answers(
         self, contexts: Sequence[str], ranked: Sequence[Sequence[Candidate]]
@@ -267,16 +318,33 @@ def _chunks(items: Iterable[Example], size: int) -> Iterator[list[Example]]:
         yield chunk
 
 
-def _ahead(
-    work: Callable[[list[Example]], Windows], chunks: Iterator[list[Example]]
-) -> Iterator[tuple[list[Example], Windows]]:
+def _stack(parts: Sequence[Batch], pad_id: int) -> Batch:
+    """One batch of several, padded on the right to the longest."""
+    if len(parts) == 1:
+        return parts[0]
+    width = max(part.input_ids.shape[1] for part in parts)
+
+    def joined(arrays: Sequence[NDArray[np.int64]], filler: int) -> NDArray[np.int64]:
+        return np.concatenate(
+            [np.pad(a, ((0, 0), (0, width - a.shape[1])), constant_values=filler) for a in arrays]
+        )
+
+    types = [part.token_type_ids for part in parts if part.token_type_ids is not None]
+    return Batch(
+        joined([part.input_ids for part in parts], pad_id),
+        joined([part.attention_mask for part in parts], 0),
+        joined(types, 0) if types else None,
+    )
+
+
+def _ahead(work: Callable[[list[Example]], Reading], chunks: Iterator[list[Example]]) -> Iterator[Reading]:
     """Each chunk with its work done, one chunk ahead of the consumer, on one other thread."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="komrc-windows") as executor:
-        waiting: tuple[list[Example], Future[Windows]] | None = None
+        waiting: Future[Reading] | None = None
         for chunk in chunks:
-            coming = (chunk, executor.submit(work, chunk))
+            coming = executor.submit(work, chunk)
             if waiting is not None:
-                yield waiting[0], waiting[1].result()
+                yield waiting.result()
             waiting = coming
         if waiting is not None:
-            yield waiting[0], waiting[1].result()
+            yield waiting.result()
