@@ -24,6 +24,7 @@ def span_loss(start: Tensor, end: Tensor, target_start: Tensor, target_end: Tens
 def boundary_loss(
     front: Tensor,
     back: Tensor,
+    *,
     target_start: Tensor,
     target_end: Tensor,
     drop_front: Tensor,

@@ -21,14 +21,15 @@ def keep_freed_memory() -> bool:
 
     A step allocates and frees hundreds of megabytes. Unless told so, glibc hands each large block back to
     the kernel at once and pays for zeroed pages again at every step. mallopt works on a running process, so
-    there is no need to start Python again with MALLOC_* variables; they win where the user set them. 32 MiB
-    is the highest threshold that glibc takes.
+    there is no need to start Python again with MALLOC_* variables. 32 MiB is the highest threshold that
+    every glibc takes.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
     settings = {_M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOLD: (1 << 31) - 1, _M_TOP_PAD: 64 << 20}
-    return all([mallopt(name, value) == 1 for name, value in settings.items()])
+    taken = [mallopt(name, value) for name, value in settings.items()]
+    return all(taken)
 
 
 def choose_device(no_cuda: bool) -> torch.device:
@@ -56,8 +57,6 @@ def choose_precision(
         return "bf16" if computes_in_bf16(device) else "fp32"
     if wanted == "bf16" and not computes_in_bf16(device):
         if device.type == "cuda":
-            raise UsageError(
-                "this GPU has no bf16 arithmetic", where="--precision", fix="use --precision fp32"
-            )
+            raise UsageError("this GPU lacks bf16", where="--precision", fix="use --precision fp32")
         logger.warning("this processor has no bf16 arithmetic: --precision bf16 will be slow")
     return wanted

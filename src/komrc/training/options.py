@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import difflib
 import types
@@ -17,16 +18,14 @@ from komrc.errors import UsageError
 MODEL_TYPES = "kobert, distilkobert, bert, distilbert, electra, roberta, xlm-roberta, …"
 
 
-def _option(default: Any, help_text: str, *names: str, group: str = "training", short: bool = True) -> Any:
-    """A field with its help text, further names and group. ``short``: komrc train offers it as --a-b, too."""
-    return field(
-        default=default, metadata={"help": help_text, "names": names, "group": group, "short": short}
-    )
+def _option(default: Any, help_text: str, *names: str, group: str = "training") -> Any:
+    """A field with its help text, further names and the group of options it stands in."""
+    return field(default=default, metadata={"help": help_text, "names": names, "group": group})
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """What to train on what, and how. Each field is an option of ``komrc train`` and a key of its YAML file."""
+    """What to train on what, and how. Each field is an option and a YAML key."""
 
     model: str | None = _option(
         None,
@@ -233,7 +232,7 @@ def add_options(
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The options in a YAML file, checked. Raises UsageError that names the nearest option to an unknown key."""
+    """The options in a YAML file, checked. Raises UsageError, for an unknown key with the nearest option."""
     import yaml
 
     try:
@@ -246,7 +245,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UsageError(f"is not YAML ({error})", where=str(path), fix="correct it") from error
     if not isinstance(values, dict):
         raise UsageError("holds no options", where=str(path), fix="write one 'option: value' a line")
-    return {name: value for name, value in (_checked(path, k, v) for k, v in values.items())}
+    return dict(_checked(path, key, value) for key, value in values.items())
 
 
 def _checked(path: Path, key: object, value: Any) -> tuple[str, Any]:
@@ -274,10 +273,8 @@ def _checked(path: Path, key: object, value: Any) -> tuple[str, Any]:
     if value is None and plain is not annotation:
         return name, None
     if plain is float and isinstance(value, str):  # YAML 1.1 takes 5e-5 for text
-        try:
+        with contextlib.suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     if plain is float and type(value) is int:
         value = float(value)
     fits = value in choices if choices else type(value) is plain

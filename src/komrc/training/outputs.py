@@ -12,14 +12,12 @@ from komrc.reader import Prediction
 from komrc.settings import ReaderSettings
 
 
-def nbest(
-    predictions: Sequence[Prediction], examples_text: Mapping[str, str]
-) -> dict[str, list[dict[str, Any]]]:
+def nbest(predictions: Sequence[Prediction], contexts: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
     """Ranked answers in the form of 2020: text, probability, start_logit, end_logit."""
     return {
         p.id: [
             {
-                "text": examples_text[p.id][c.start : c.end],
+                "text": contexts[p.id][c.start : c.end],
                 "probability": c.score,
                 "start_logit": c.start_logit,
                 "end_logit": c.end_logit,
@@ -114,7 +112,7 @@ def model_card(
             'print(reader.read("질문", "지문")[0].text)',
             "```",
             "",
-            "`AutoModelForQuestionAnswering.from_pretrained` loads the same weights, without the boundary head.",
+            "`AutoModelForQuestionAnswering.from_pretrained` loads it, too, without the boundary head.",
             "",
         ]
     )

@@ -44,7 +44,9 @@ class Preflight:
         """For people."""
         data = ", ".join(f"{name} {count:,}" for name, count in self.questions.items())
         empty = (
-            f", {self.windows_without_answer:,} without their answer" if self.windows_without_answer else ""
+            f", {self.windows_without_answer:,} windows lack their answer"
+            if self.windows_without_answer
+            else ""
         )
         return [
             f"questions: {data}",

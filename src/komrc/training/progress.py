@@ -40,7 +40,9 @@ class Display:
         return self.progress.add_task(description, total=total, completed=done, note="")
 
 
-class ProgressReport(TrainerCallback):  # type: ignore[misc]
+# The Trainer calls with keywords, so unused arguments keep their names.
+# ruff: noqa: ARG002
+class ProgressReport(TrainerCallback):
     """Shows step, loss, real tokens a second and the last EM/F1."""
 
     def __init__(self, trainer: SpanTrainer, display: Display) -> None:

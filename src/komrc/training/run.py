@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import TrainingArguments, set_seed
-from transformers.integrations import is_tensorboard_available
 
 from komrc import hub, storage
 from komrc.datasets import Loaded, read_squad
@@ -170,7 +170,7 @@ class _Run:
             eval_strategy="no",
             save_strategy="no",
             logging_nan_inf_filter=False,
-            report_to=["tensorboard"] if is_tensorboard_available() else [],
+            report_to=["tensorboard"] if find_spec("tensorboard") else [],
             disable_tqdm=True,
             log_level="error",
             ddp_find_unused_parameters=False,
@@ -195,7 +195,7 @@ class _Run:
         )
         if o.max_seq_length > model.max_positions:
             raise ModelError(
-                f"the model reads at most {model.max_positions} tokens, windows would have {o.max_seq_length}",
+                f"the model reads {model.max_positions} tokens, windows would have {o.max_seq_length}",
                 where="--max-seq-length",
                 fix=f"use --max-seq-length {model.max_positions} or less",
             )

@@ -39,7 +39,7 @@ _EAGER_UP_TO = 256
 Metrics = dict[str, float]
 
 
-def _first(batch: Tensors) -> Tensors:
+def _as_it_is(batch: Any) -> Any:
     return batch  # WindowDataset hands over whole batches
 
 
@@ -117,7 +117,7 @@ class SpanTrainer(Trainer):
         return _Batches(
             self._dataset,
             batch_sampler=self._sampler,
-            collate_fn=_first,
+            collate_fn=_as_it_is,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.device.type == "cuda",
             # A generator of its own: what the loader draws must not move the dropout's generator.
@@ -131,7 +131,7 @@ class SpanTrainer(Trainer):
         model: torch.nn.Module,
         inputs: Tensors,
         return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,  # noqa: ARG002 - the Trainer passes it
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """Sum of the windows' losses over the number of windows in the whole batch of all processes."""
         device = inputs["input_ids"].device
@@ -146,8 +146,14 @@ class SpanTrainer(Trainer):
         mask = span_mask(inputs["context_start"], inputs["context_length"], start.shape[1])
         loss = span_loss(start, end, inputs["start"], inputs["end"], mask)
         if front is not None and back is not None:
-            names = ("start", "end", "drop_front", "drop_back")
-            loss = loss + self._boundary_weight * boundary_loss(front, back, *(inputs[n] for n in names))
+            loss = loss + self._boundary_weight * boundary_loss(
+                front,
+                back,
+                target_start=inputs["start"],
+                target_end=inputs["end"],
+                drop_front=inputs["drop_front"],
+                drop_back=inputs["drop_back"],
+            )
         # DistributedDataParallel takes the mean over processes; the factor makes it the sum.
         total = (loss * inputs["weight"]).sum() / inputs["count"] * self.args.world_size
         return (total, outputs) if return_outputs else total
@@ -158,7 +164,7 @@ class SpanTrainer(Trainer):
         middle = int(lengths.argsort()[len(lengths) // 2])
         batch = self._dataset.__getitems__([middle] * max(1, tokens // int(lengths[middle])))
         seen = self.tokens_seen
-        self.compute_loss(self.model, self._prepare_inputs(batch)).backward()
+        self.compute_loss(self._reader, self._prepare_inputs(batch)).backward()
         self.tokens_seen = seen
         return int(batch["tokens"])
 
@@ -178,7 +184,7 @@ class SpanTrainer(Trainer):
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """Fused AdamW; no decay on biases and norms; lower layers learn slower under layer decay."""
         if self.optimizer is None:
-            target = self.model if model is None else model
+            target = self._reader if model is None else model
             decayed = set(self.get_decay_parameter_names(target))
             groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
             depth = _depths(target)
@@ -218,7 +224,7 @@ class SpanTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def _determine_best_metric(self, metrics: Metrics, trial: Any) -> bool:  # noqa: ARG002
+    def _determine_best_metric(self, metrics: Metrics, trial: Any) -> bool:
         """A new best EM is saved at once, so that the best weights are always on the disk."""
         value = metrics.get("eval_exact_match")
         if value is None or (self.state.best_metric is not None and value <= self.state.best_metric):
@@ -245,8 +251,8 @@ class SpanTrainer(Trainer):
             self._require_finite(tr_loss, grad_norm)
         super()._maybe_log_save_evaluate(tr_loss, grad_norm, *rest, **more)
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:  # noqa: ARG002
-        output = Path(self.args.output_dir)
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        output = Path(str(self.args.output_dir))
         state = checkpoints.random_state()
         states = [state]
         if self.args.world_size > 1:
@@ -260,7 +266,7 @@ class SpanTrainer(Trainer):
 
     def _fill(self, folder: Path, states: list[dict[str, Any]]) -> None:
         self._fill_checkpoint(folder)
-        assert self.lr_scheduler is not None
+        assert self.optimizer is not None and self.lr_scheduler is not None
         checkpoints.save_optimizer(self.optimizer, folder)
         checkpoints.save_scheduler(self.lr_scheduler, folder)
         checkpoints.save_random(states, folder)
@@ -274,13 +280,13 @@ class SpanTrainer(Trainer):
         }
         checkpoints.write_json(folder / checkpoints.RUN, {"settings": self.run_record, "progress": progress})
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:  # noqa: ARG002
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         self._reader.load_weights(checkpoints.read_weights(Path(resume_from_checkpoint)))
         self._resumed = checkpoints.read_json(Path(resume_from_checkpoint) / checkpoints.RUN)["progress"]
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
-            assert self.lr_scheduler is not None
+            assert self.optimizer is not None and self.lr_scheduler is not None
             checkpoints.load_optimizer(self.optimizer, Path(checkpoint))
             checkpoints.load_scheduler(self.lr_scheduler, Path(checkpoint))
 
@@ -328,7 +334,9 @@ class Schedule:
         return self._due(step, self._save)
 
 
-class _Flow(TrainerCallback):  # type: ignore[misc]
+# The Trainer calls with keywords, so unused arguments keep their names.
+# ruff: noqa: ARG002
+class _Flow(TrainerCallback):
     """Decides after each step what happens, and puts a resumed run's sums back."""
 
     def __init__(self, trainer: SpanTrainer, schedule: Schedule, stop: StopRequest) -> None:
