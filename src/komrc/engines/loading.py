@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from komrc.engines import Engine
+from komrc.engines.onnx import GRAPHS, OnnxEngine
 from komrc.errors import EngineError
 
 logger = logging.getLogger(__name__)
@@ -20,9 +21,15 @@ def load_engine(folder: Path, engine: EngineName = "auto") -> Engine:
 
     Raises EngineError where its library or its files are missing, ModelError for a damaged model.
     """
-    if engine != "torch":
-        raise EngineError("no ONNX engine")
-    return _torch(folder)
+    if engine == "torch":
+        return _torch(folder)
+    if engine == "auto" and not any((folder / graph).is_file() for graph in GRAPHS.values()):
+        found: Engine = _torch(folder)
+    else:
+        found = OnnxEngine.load(folder, "onnx" if engine == "auto" else engine)
+    if engine == "auto":
+        logger.info("%s: engine %s", folder, found.name)
+    return found
 
 
 def _torch(folder: Path) -> Engine:

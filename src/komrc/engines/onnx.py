@@ -1,0 +1,151 @@
+"""The ONNX Runtime engine. It needs neither torch nor transformers."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from komrc.engines import Batch, Logits
+from komrc.errors import EngineError, ModelError
+
+logger = logging.getLogger(__name__)
+
+GRAPHS = {"onnx": "model.onnx", "onnx-int8": "model-int8.onnx"}
+WEIGHTS = "model.safetensors"
+HEADER_KEY = "weights_header_sha256"  # in a graph that reads its weights out of WEIGHTS
+_OUTPUTS = ("start", "end", "drop_front", "drop_back")
+
+
+class OnnxEngine:
+    """Runs an ONNX graph on the CPU.
+
+    A graph without the input ``attention_mask`` gets its windows one at a time, without padding.
+
+    Args:
+        path: the graph. Inputs int64 [B, L]: ``input_ids`` and, where the model has them,
+            ``attention_mask`` and ``token_type_ids``. Outputs float32: ``start``, ``end`` [B, L] and,
+            with a boundary head, ``drop_front``, ``drop_back`` [B, L, 8].
+        name: "onnx" or "onnx-int8".
+        threads: of one run; None: one for each core that the process may use.
+
+    Raises EngineError where ONNX Runtime can't load the graph, ModelError where the weights beside it are
+    of another model.
+    """
+
+    def __init__(
+        self, path: Path, *, name: Literal["onnx", "onnx-int8"] = "onnx", threads: int | None = None
+    ) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or _cores()
+        options.enable_mem_pattern = False  # it would keep a plan for every length it has seen
+        options.log_severity_level = 3
+        # Idle threads stop burning a core as soon as a run is over.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        # Processors without VNNI overflow in u8 x s8 products; there, the exact and slower ones.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        try:
+            self.session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime raises a dozen kinds of its own
+            raise EngineError(
+                f"ONNX Runtime can't load it ({_first_line(error)})",
+                where=str(path),
+                fix="export the model again with `komrc export`",
+            ) from error
+        _check_weights(path.parent, self.session.get_modelmeta().custom_metadata_map)
+        self.name = name
+        self.inputs = frozenset(item.name for item in self.session.get_inputs())
+        found = [item.name for item in self.session.get_outputs()]
+        if "input_ids" not in self.inputs or not {"start", "end"} <= set(found):
+            raise EngineError(
+                "the graph is not a KoMRC export",
+                where=str(path),
+                fix="export the model again with `komrc export`",
+            )
+        self.outputs = [output for output in _OUTPUTS if output in found]
+
+    @classmethod
+    def load(
+        cls, folder: Path, name: Literal["onnx", "onnx-int8"], *, threads: int | None = None
+    ) -> OnnxEngine:
+        """The graph of a folder; "onnx" takes the int8 graph where there is no other. Raises EngineError."""
+        for kind in (name, "onnx-int8"):
+            if (folder / GRAPHS[kind]).is_file():
+                return cls(folder / GRAPHS[kind], name=kind, threads=threads)
+        raise EngineError(
+            f"the model has no {GRAPHS[name]}",
+            where=str(folder),
+            fix="make one with `komrc export`, or take the torch engine",
+        )
+
+    def run(self, batch: Batch) -> Logits:
+        """Logits of a batch. Raises EngineError where ONNX Runtime fails."""
+        if "attention_mask" in self.inputs:
+            return Logits(*self._outputs(batch.input_ids, batch.attention_mask, batch.token_type_ids))
+        lengths = batch.attention_mask.sum(axis=1)
+        padded: list[NDArray[np.float32]] = []
+        for row, length in enumerate(lengths):
+            types = None if batch.token_type_ids is None else batch.token_type_ids[row : row + 1, :length]
+            alone = self._outputs(batch.input_ids[row : row + 1, :length], None, types)
+            if not padded:
+                shape = batch.input_ids.shape
+                padded = [np.zeros((*shape, *values.shape[2:]), np.float32) for values in alone]
+            for target, values in zip(padded, alone, strict=True):
+                target[row, :length] = values[0]
+        return Logits(*padded)
+
+    def _outputs(
+        self,
+        ids: NDArray[np.int64],
+        mask: NDArray[np.int64] | None,
+        types: NDArray[np.int64] | None,
+    ) -> list[NDArray[np.float32]]:
+        feeds: dict[str, NDArray[Any]] = {"input_ids": np.ascontiguousarray(ids)}
+        if mask is not None:
+            feeds["attention_mask"] = mask
+        if "token_type_ids" in self.inputs:
+            feeds["token_type_ids"] = np.zeros_like(ids) if types is None else np.ascontiguousarray(types)
+        try:
+            return self.session.run(self.outputs, feeds)  # type: ignore[no-any-return]
+        except Exception as error:  # as above
+            raise EngineError(
+                f"ONNX Runtime failed on a batch of {ids.shape} tokens ({_first_line(error)})",
+                where=f"engine {self.name}",
+            ) from error
+
+
+def _check_weights(folder: Path, metadata: dict[str, str]) -> None:
+    """The graph's offsets hold only for the weights file that it was written for."""
+    expected = metadata.get(HEADER_KEY)
+    if expected is None:
+        return
+    path = folder / WEIGHTS
+    with path.open("rb") as file:
+        length = file.read(8)
+        header = length + file.read(int.from_bytes(length, "little"))
+    if hashlib.sha256(header).hexdigest() != expected:
+        raise ModelError(
+            "not the weights that the graph beside it was written for",
+            where=str(path),
+            fix="take both files from the same model",
+        )
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
