@@ -90,7 +90,7 @@ def decode(
         contexts: of each example, [E].
     """
     first_window = np.searchsorted(windows.example, np.arange(len(contexts) + 1))
-    shared = _contexts_with_shared_characters(windows)
+    shared = _shared_edges(windows)
     cuts: dict[int, NDArray[np.bool_] | None] = {}
     ranked: list[list[Candidate]] = [[] for _ in contexts]
     for group in _groups(np.diff(windows.context_indptr)[windows.context], config.max_answer_tokens):
@@ -117,14 +117,16 @@ def _groups(sizes: NDArray[np.int64], answer: int) -> Iterator[NDArray[np.intp]]
         at += count
 
 
-def _contexts_with_shared_characters(windows: Windows) -> NDArray[np.bool_]:
-    """Which distinct contexts have tokens that begin or end at the same character as another one. [D]"""
+def _shared_edges(windows: Windows) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which context tokens begin, and which end, at the same character as another one, like char_start."""
     (usable,) = np.nonzero(windows.char_start < windows.char_end)
-    start, end = windows.char_start[usable], windows.char_end[usable]
-    same = (start[1:] == start[:-1]) | (end[1:] == end[:-1])
-    shared = np.zeros(len(windows.context_indptr) - 1, np.bool_)
-    shared[np.searchsorted(windows.context_indptr, usable[1:][same], side="right") - 1] = True
-    return shared
+    shared = []
+    for edges in (windows.char_start[usable], windows.char_end[usable]):
+        same = edges[1:] == edges[:-1]  # offsets never decrease: equal ones are neighbours
+        found = np.zeros(len(windows.char_start), np.bool_)
+        found[usable[1:][same]] = found[usable[:-1][same]] = True
+        shared.append(found)
+    return shared[0], shared[1]
 
 
 def _ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -236,7 +238,7 @@ def _search(
     tokens: _Tokens,
     windows: Windows,
     group: NDArray[np.intp],
-    shared: NDArray[np.bool_],
+    shared: tuple[NDArray[np.bool_], NDArray[np.bool_]],
     config: DecodeConfig,
 ) -> _Found:
     start, end = tokens.start, tokens.end
@@ -257,11 +259,12 @@ def _search(
             tokens.end / temperature + _log_sum(tokens.back / temperature),
             longest,
         )
-    for b in np.nonzero(shared[windows.context[group]])[0]:
-        context = windows.context[group[b]]
+    for b, context in enumerate(windows.context[group]):
         part = slice(int(windows.context_indptr[context]), int(windows.context_indptr[context + 1]))
-        for cells in (band[b], every[b]):
-            _keep_best_of_region(cells, windows.char_start[part], windows.char_end[part])
+        if shared[0][part].any() or shared[1][part].any():
+            edges = (windows.char_start[part], windows.char_end[part], shared[0][part], shared[1][part])
+            _keep_best_of_region(band[b], *edges)
+            _keep_best_of_region(every[b], *edges)
 
     # The n best cells lie in the n rows with the best maxima. Stable sorts make equal logits rank by place.
     n = config.n_best
@@ -294,10 +297,16 @@ def _log_sum(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _keep_best_of_region(
-    cells: NDArray[np.float32], char_start: NDArray[np.int32], char_end: NDArray[np.int32]
+    cells: NDArray[np.float32],
+    char_start: NDArray[np.int32],
+    char_end: NDArray[np.int32],
+    start_shared: NDArray[np.bool_],
+    end_shared: NDArray[np.bool_],
 ) -> None:
     """Leave, of all spans over the same characters, the best one; in place. cells: [P, longest]"""
-    first, more = np.nonzero(cells > _NEVER)
+    size, longest = len(char_start), cells.shape[1]
+    ends_shared = sliding_window_view(np.append(end_shared, np.zeros(longest - 1, np.bool_)), longest)
+    first, more = np.nonzero((start_shared[:, None] | ends_shared) & (cells[:size] > _NEVER))
     value = cells[first, more]
     start, end = char_start[first], char_end[first + more]
     order = np.lexsort((-value, end, start))

@@ -193,7 +193,7 @@ def _encode_contexts(
     for at in range(0, len(texts), _TEXTS_AT_ONCE):
         chunk = texts[at : at + _TEXTS_AT_ONCE]
         encodings = tokenizer.encode_many(chunk)
-        counts = [len(e) for e in encodings]
+        counts = [len(e.ids) for e in encodings]
         tokens = sum(counts)
         offsets = np.fromiter(
             chain.from_iterable(chain.from_iterable(e.offsets for e in encodings)), np.int32, 2 * tokens
