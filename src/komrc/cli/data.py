@@ -10,13 +10,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from komrc import hub
 from komrc.datasets import Loaded, scan_squad
 from komrc.download import KORQUAD_LICENCE, KORQUAD_URL, KORQUAD_V1, RemoteFile, fetch
 from komrc.errors import DataError, Problem
 from komrc.statistics import Lengths, Reach, Statistics, describe, reach
 
 FINDINGS = 3  # the exit code of DataError: lint and a command that loads the file agree
+
+_DATA = """\
+examples:
+  komrc data get korquad-v1
+  komrc data lint data/KorQuAD_v1.0_dev.json"""
 
 _LINT = """\
 examples:
@@ -41,7 +45,13 @@ exit codes: 0 done, 5 the download failed or did not match, 6 the disk is full o
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """``data`` with its own commands."""
-    parser = commands.add_parser("data", help="check a data file, or download KorQuAD")
+    parser = commands.add_parser(
+        "data",
+        help="check a data file, or download KorQuAD",
+        description="Check a data file, or download KorQuAD.",
+        epilog=_DATA,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="lint|get")
     lint = actions.add_parser(
         "lint",
@@ -98,7 +108,7 @@ def run_lint(args: argparse.Namespace) -> int:
 def _reach(loaded: Loaded, tokenizer: str | None) -> Reach | None:
     from komrc.tokenization import load_tokenizer
 
-    return reach(loaded.examples, load_tokenizer(tokenizer if tokenizer is not None else hub.resolve(None)))
+    return reach(loaded.examples, load_tokenizer(tokenizer))
 
 
 def _as_json(
