@@ -1,13 +1,25 @@
-"""Where models and sample data come from: a folder, a hub id, or what the package carries."""
+"""Where models and sample data come from: a folder, a hub id, or what the package carries.
+
+Downloads take safetensors, JSON, text and SentencePiece files only, and ``pytorch_model.bin`` where a
+repository has no safetensors (it is then read as plain tensors). Code in a repository is neither downloaded
+nor run.
+``HF_ENDPOINT``, ``HF_HUB_OFFLINE``, ``HF_HOME`` and ``HF_TOKEN`` mean what they mean to huggingface_hub.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Literal
 
-from komrc.errors import ModelError
+from komrc.errors import HubError, KomrcError, ModelError
+
+MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
+OLD_WEIGHTS = ("pytorch_model*.bin",)
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 
 def embedded_model() -> Path:
@@ -26,11 +38,97 @@ def resolve(
     files: Sequence[str] | None = None,
     revision: str | None = None,
     offline: bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> Path:
-    """The folder that holds a model's files: a folder as it is, None for the embedded model."""
+    """The folder that holds a model's files.
+
+    Args:
+        name: a folder, which is returned as it is; a hub id such as ``monologg/kobert``, which is downloaded
+            into the cache where it is not there yet; None for the embedded model.
+        files: name patterns of the files that are needed; None for all that a model consists of.
+        revision: branch, tag or commit of a hub id.
+        offline: use the cache only; None means what ``HF_HUB_OFFLINE`` says.
+        cache_dir: the cache; None means huggingface_hub's own.
+
+    Raises:
+        ModelError: the name is neither a folder nor a possible hub id.
+        HubError: no such repository or revision, no access, or no connection and not in the cache.
+    """
     if name is None:
         return embedded_model()
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if str(name) and folder.is_dir():
         return folder
-    raise ModelError("no such folder", where=str(name), fix="check the name")
+    if folder.is_file() or not _HUB_ID.fullmatch(str(name)):
+        raise ModelError(
+            "is not a folder, and can't be a hub id",
+            where=str(name),
+            fix="give the folder that holds config.json, or a hub id such as monologg/kobert",
+        )
+    if offline is None:
+        offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+    found = _snapshot(str(name), files or MODEL_FILES, revision, offline, cache_dir)
+    if files is None and not any(found.glob("*.safetensors")):
+        found = _snapshot(str(name), (*MODEL_FILES, *OLD_WEIGHTS), revision, offline, cache_dir)
+    return found
+
+
+def _snapshot(
+    name: str,
+    patterns: Sequence[str],
+    revision: str | None,
+    offline: bool,
+    cache_dir: str | os.PathLike[str] | None,
+) -> Path:
+    import huggingface_hub
+
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    try:
+        found = huggingface_hub.snapshot_download(
+            name,
+            revision=revision,
+            allow_patterns=list(patterns),
+            ignore_patterns=["*/*"],
+            local_files_only=offline,
+            cache_dir=None if cache_dir is None else os.fspath(cache_dir),
+            endpoint=endpoint,
+        )
+    except Exception as error:  # one boundary for all that the library and its HTTP client raise
+        raise _explained(error, name, revision, endpoint or "https://huggingface.co", offline) from error
+    return Path(found)
+
+
+def _explained(error: Exception, name: str, revision: str | None, endpoint: str, offline: bool) -> KomrcError:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return HubError(
+            "the repository is gated",
+            where=name,
+            fix=f"accept its conditions at {endpoint}/{name}, then set HF_TOKEN to a token of that account",
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return HubError(
+            f"the repository has no revision {revision!r}", where=name, fix="check the branch, tag or commit"
+        )
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return HubError(
+            f"is no folder here and no repository on {endpoint}",
+            where=name,
+            fix="check: the spelling (owner/name); the path, if you meant a folder; "
+            "HF_TOKEN, if it is private; HF_ENDPOINT, if you use a mirror",
+        )
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        reason = "HF_HUB_OFFLINE or --offline is set" if offline else f"{endpoint} can't be reached"
+        return HubError(
+            f"is no folder here and not whole in the cache, and {reason}",
+            where=name,
+            fix="check the path, if you meant a folder; else connect once to download it, "
+            "or copy its files into a folder and give that",
+        )
+    reason = str(error).strip().split("\n")[0] or type(error).__name__
+    return HubError(
+        f"the download from {endpoint} failed ({reason})",
+        where=name,
+        fix="try again: what has arrived is kept; check free disk space and the proxy",
+    )
