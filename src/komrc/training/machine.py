@@ -32,13 +32,6 @@ def keep_freed_memory() -> bool:
     return all(taken)
 
 
-def choose_device(no_cuda: bool) -> torch.device:
-    """The GPU where there is one (the process's own under torchrun), else the CPU."""
-    if no_cuda or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", torch.cuda.current_device())
-
-
 def computes_in_bf16(device: torch.device) -> bool:
     """Whether the device has bfloat16 arithmetic of its own, so that bf16 is faster than fp32."""
     if device.type == "cuda":

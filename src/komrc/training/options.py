@@ -51,7 +51,7 @@ class TrainingOptions:
     )
     skip_invalid: bool = _option(False, "leave out questions with a defect instead of stopping", group="data")
     cache_dir: str | None = _option(
-        None, "where tokenized data is kept (default: komrc/features in the user's cache)", group="data"
+        None, "where downloads and tokenized data are kept (default: the user's cache)", group="data"
     )
     overwrite_cache: bool = _option(False, "tokenize again even where the cache has it", group="data")
     version_2_with_negative: bool = _option(
@@ -73,10 +73,12 @@ class TrainingOptions:
     )
     logging_steps: int = _option(50, "log loss and speed every so many steps", group="output")
     save_steps: int = _option(
-        0, "save a checkpoint every so many steps (0: at the end of every epoch)", group="output"
+        0,
+        "save a checkpoint every so many steps (0: at every epoch's end; -1: only at the end)",
+        group="output",
     )
     eval_steps: int = _option(
-        0, "evaluate every so many steps (0: at the end of every epoch; -1: only at the end)", group="output"
+        0, "evaluate every so many steps (0: at every epoch's end; -1: only at the end)", group="output"
     )
     save_total_limit: int | None = _option(
         2, "checkpoints to keep beside the best one (0: all)", group="output"
@@ -160,7 +162,7 @@ _AT_LEAST: dict[str, float] = {
     "max_grad_norm": 0,
     "boundary_loss_weight": 0,
     "logging_steps": 1,
-    "save_steps": 0,
+    "save_steps": -1,
     "eval_steps": -1,
     "dataloader_workers": 0,
     "cpu_threads": 0,

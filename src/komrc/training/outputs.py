@@ -127,3 +127,13 @@ def settings_for(options: Any, **more: Any) -> ReaderSettings:
     if taken.get("null_score_diff_threshold") is None:
         taken["null_score_diff_threshold"] = 0.0
     return ReaderSettings(**{**taken, **more})
+
+
+def with_fitted(settings: ReaderSettings, saved: ReaderSettings, options: Any) -> ReaderSettings:
+    """Settings with what training fitted: the temperature and, unless the user gave one, the threshold."""
+    threshold = options.null_score_diff_threshold
+    return dataclasses.replace(
+        settings,
+        temperature=saved.temperature,
+        null_score_diff_threshold=saved.null_score_diff_threshold if threshold is None else threshold,
+    )

@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ from transformers import TrainingArguments, set_seed
 
 from komrc import hub, storage
 from komrc.datasets import Loaded, read_squad
+from komrc.engines.torch import TorchEngine
 from komrc.errors import ModelError, UsageError
 from komrc.features import WindowConfig, Windows, build_windows, cached_windows
 from komrc.modeling import SpanReader
@@ -31,6 +33,7 @@ from komrc.training.options import TrainingOptions
 from komrc.training.progress import Display, ProgressReport
 from komrc.training.stopping import StopRequest, stop_on_signals
 from komrc.training.trainer import Metrics, Schedule, SpanTrainer
+from komrc.training.tuning import tune_temperature, tune_threshold
 from komrc.types import Example
 
 logger = logging.getLogger(__name__)
@@ -67,9 +70,9 @@ def train(options: TrainingOptions, *, result_folder: Path | None = None) -> Out
     if options.cpu_threads:
         torch.set_num_threads(options.cpu_threads)
     output = Path(options.output_dir).expanduser()
-    with stop_on_signals() as stop, checkpoints.locked(output):
-        saving.finish_final(output)
-        checkpoints.clean(output)
+    # Under torchrun every process runs this; the first one guards the folder for all.
+    guard = checkpoints.locked(output) if os.environ.get("RANK", "0") == "0" else nullcontext()
+    with stop_on_signals() as stop, guard:
         return _Run(options, output, result_folder or output, stop).go()
 
 
@@ -87,6 +90,9 @@ class _Run:
 
     def go(self) -> Outcome:
         options = self.options
+        if os.environ.get("RANK", "0") == "0":
+            saving.finish_final(self.output)
+            checkpoints.clean(self.output)
         checkpoint = self._checkpoint()
         begin = time.monotonic()
         set_seed(options.seed)  # heads that the weights lack are drawn at random
@@ -184,8 +190,8 @@ class _Run:
         if checkpoint:
             folder, config = checkpoint.folder, None
         else:
-            folder = hub.resolve(o.model, revision=o.revision)
-            config = hub.resolve(o.config_name, revision=o.revision) if o.config_name else None
+            folder = self._resolve(o.model)
+            config = self._resolve(o.config_name) if o.config_name else None
         model = SpanReader.from_pretrained(
             folder,
             model_type=o.model_type,
@@ -201,17 +207,18 @@ class _Run:
             )
         return model
 
+    def _resolve(self, name: str | None) -> Path:
+        return hub.resolve(name, revision=self.options.revision, cache_dir=self.options.cache_dir)
+
     def _load_tokenizer(self, checkpoint: checkpoints.Checkpoint | None) -> ReaderTokenizer:
         o = self.options
-        source = checkpoint.folder if checkpoint else o.tokenizer or o.model
-        tokenizer = load_tokenizer(
-            source, revision=None if checkpoint else o.revision, do_lower_case=o.do_lower_case or None
-        )
+        source = checkpoint.folder if checkpoint else self._resolve(o.tokenizer or o.model)
+        tokenizer = load_tokenizer(source, do_lower_case=o.do_lower_case or None)
         pieces, rows = tokenizer.backend.get_vocab_size(), self.model.config.vocab_size
         if pieces > rows:
             raise ModelError(
                 f"the tokenizer has {pieces:,} pieces, the model knows {rows:,}",
-                where=str(source or "the embedded model"),
+                where=str(source),
                 fix="use the tokenizer that belongs to the model (--tokenizer)",
             )
         return tokenizer
@@ -234,7 +241,7 @@ class _Run:
 
     def _cache(self) -> Path:
         if self.options.cache_dir:
-            return Path(self.options.cache_dir).expanduser()
+            return Path(self.options.cache_dir).expanduser() / "features"
         home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
         return Path(home).expanduser() / "komrc" / "features"
 
@@ -383,7 +390,7 @@ class _Run:
     def _finish(self, trainer: SpanTrainer, evaluator: Evaluator | None) -> dict[str, float]:
         """Put the best weights into the model; its figures."""
         best_step = trainer.state.best_global_step
-        if evaluator is None or not best_step:
+        if evaluator is None or best_step is None:
             return {}
         if best_step != trainer.state.global_step:
             best = self.output / f"checkpoint-{best_step}"
@@ -392,12 +399,29 @@ class _Run:
         if self.best is None or self.best[0] != best_step:
             self._evaluate_with(evaluator)(best_step)
         assert self.best is not None
-        made = self.best[1]
+        made = self._tune(evaluator, self.best[1])
         if self.arguments.should_save:
             self._write_evaluation(evaluator, made)
             figures = {**made.scores, "step": best_step}
             storage.write_json(self.output / "eval_results.json", {**figures, "rounds": self.rounds})
         return dict(made.scores)
+
+    def _tune(self, evaluator: Evaluator, made: Evaluation) -> Evaluation:
+        """Fit the no-answer threshold and the temperature; what the model answers with them."""
+        o, examples = self.options, evaluator.examples
+        settings = self.settings
+        if o.version_2_with_negative and o.null_score_diff_threshold is None:
+            threshold = tune_threshold(made.predictions, examples)
+            settings = dataclasses.replace(settings, null_score_diff_threshold=threshold)
+            logger.info("no-answer threshold: %.3f", threshold)
+        engine = TorchEngine(self.model, precision=self.precision)
+        temperature = tune_temperature(engine, self.tokenizer, settings, examples)
+        logger.info("temperature of the scores: %.3f", temperature)
+        self.settings = evaluator.settings = dataclasses.replace(settings, temperature=temperature)
+        made = evaluator(self.model)
+        for name, value in made.scores.items():
+            logger.info("final %s: %.2f", name, value)
+        return made
 
     def _write(self, figures: dict[str, float], record: dict[str, Any]) -> None:
         base = self.options.model or "the embedded KoMRC reader"

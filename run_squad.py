@@ -1,0 +1,128 @@
+"""Fine-tune and evaluate with the command of the 2020 scripts; ``komrc train`` is the same with more.
+
+    python3 run_squad.py --model_type kobert --model_name_or_path monologg/kobert --output_dir models \\
+        --data_dir data --train_file KorQuAD_v1.0_train.json --predict_file KorQuAD_v1.0_dev.json \\
+        --evaluate_during_training --per_gpu_train_batch_size 8 --per_gpu_eval_batch_size 8 \\
+        --max_seq_length 512 --logging_steps 4000 --save_steps 4000 --do_train
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
+
+from komrc.errors import KomrcError, UsageError
+from komrc.training.options import TrainingOptions, add_options, build_options
+
+logger = logging.getLogger("run_squad")
+
+# What the 2020 script did where its user said nothing and komrc train does something else.
+DEFAULTS: dict[str, Any] = {"logging_steps": 500, "save_steps": 500, "save_total_limit": 0}
+
+# Flags of 2020 that change nothing today, with the reason.
+WITHOUT_MEANING = {
+    "lang_id": "only XLM had language ids",
+    "fp16": "--precision chooses bf16 by itself where the machine has it",
+    "fp16_opt_level": "apex is gone; see --precision",
+    "local_rank": "torchrun tells each process its place",
+    "server_ip": "there is no remote debugger",
+    "server_port": "there is no remote debugger",
+    "threads": "the tokenizer uses all processors",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every flag of 2020, and those of ``komrc train`` beside them."""
+    parser = argparse.ArgumentParser(
+        prog="run_squad.py",
+        description="Fine-tune and evaluate a reader with the flags of 2020.",
+        epilog=f"example:\n{(__doc__ or '').partition('more.')[2].strip()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    flag = {"action": "store_true"}
+    parser.add_argument("--do_train", **flag, help="train")
+    parser.add_argument("--do_eval", **flag, help="evaluate on the predict file (after training, if both)")
+    parser.add_argument(
+        "--evaluate_during_training", **flag, help="evaluate every --logging_steps steps and at the end"
+    )
+    parser.add_argument(
+        "--eval_all_checkpoints", **flag, help="with --do_eval: every checkpoint in --output_dir, too"
+    )
+    parser.add_argument("--verbose_logging", **flag, help="log more")
+    old = parser.add_argument_group("without a meaning today")
+    for name, reason in WITHOUT_MEANING.items():
+        kind: dict[str, Any] = flag if name == "fp16" else {"metavar": "X"}
+        old.add_argument(f"--{name}", default=argparse.SUPPRESS, **kind, help=reason)
+    add_options(parser, dashes=False)
+    return parser
+
+
+def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, TrainingOptions]:
+    """The flags of 2020 and the options they mean. Raises UsageError."""
+    args = build_parser().parse_args(argv)
+    given = {name: value for name, value in vars(args).items() if value != ""}
+    every = given.get("logging_steps", DEFAULTS["logging_steps"])
+    given["logging_steps"] = every if every > 0 else sys.maxsize  # 0 was "never"
+    if given.get("save_steps") == 0:
+        given["save_steps"] = -1
+    if given.get("warmup_steps", 0) < 0 or given.get("max_steps", -1) == 0:
+        given["warmup_steps"], given["max_steps"] = max(0, given.get("warmup_steps", 0)), -1
+    given["eval_steps"] = every if args.evaluate_during_training and every > 0 else -1
+    return args, build_options(given, defaults=DEFAULTS)
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Do what the flags say; returns the exit code. Raises KomrcError."""
+    args, options = parse(argv)
+    logging.basicConfig(
+        format="%(message)s", level=logging.DEBUG if args.verbose_logging else logging.INFO, force=True
+    )
+    for noisy in ("filelock", "urllib3", "httpcore", "httpx", "matplotlib"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    idle = [f"--{name} ({reason})" for name, reason in WITHOUT_MEANING.items() if name in vars(args)]
+    if idle:
+        logger.warning("without a meaning today, accepted and left aside: %s", "; ".join(idle))
+    if not (args.do_train or args.do_eval):
+        raise UsageError("nothing to do", where="run_squad.py", fix="give --do_train, --do_eval or both")
+    if not options.model:
+        raise UsageError("no model", where="--model_name_or_path", fix="give a folder or a hub id")
+    results = Path()  # 2020 wrote eval_result_<model>_<length>.txt where it was started
+    if args.do_train:
+        from komrc.training.run import train  # noqa: PLC0415 - torch takes seconds to import
+
+        wanted = args.evaluate_during_training or args.do_eval
+        training = options if wanted else dataclasses.replace(options, predict_file=None)
+        outcome = train(training, result_folder=results)
+        if outcome.exit_code or not (args.do_eval and args.eval_all_checkpoints):
+            return outcome.exit_code
+    models = [options.output_dir if args.do_train else options.model]
+    if args.eval_all_checkpoints:
+        found = Path(options.output_dir).glob("checkpoint-*")
+        models += sorted((str(path) for path in found), key=lambda path: int(path.rpartition("-")[2]))
+    from komrc.training.standalone import evaluate_models  # noqa: PLC0415
+
+    evaluate_models(options, models, result_folder=results)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run; errors go to stderr as one message, never a traceback."""
+    try:
+        return run(argv)
+    except KomrcError as error:
+        print(f"run_squad.py: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("run_squad.py: stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

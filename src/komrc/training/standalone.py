@@ -1,0 +1,76 @@
+"""Evaluation of models that are trained already, with the files that training writes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from komrc import hub, storage
+from komrc.datasets import read_squad
+from komrc.errors import ModelError, UsageError
+from komrc.modeling import SpanReader
+from komrc.settings import ReaderSettings
+from komrc.tokenization import load_tokenizer
+from komrc.training import machine, outputs
+from komrc.training.evaluating import Evaluator
+from komrc.training.options import TrainingOptions
+from komrc.training.stopping import StopRequest
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate_models(
+    options: TrainingOptions, models: Sequence[str], *, result_folder: Path
+) -> dict[str, float]:
+    """Evaluate each model (folder or hub id) on ``options.predict_file``.
+
+    Predictions go to ``output_dir/predictions_<step>.json``, without a step where there is one model;
+    all figures to eval_result_<model>_<length>.txt and eval_results.json. Returns them.
+
+    Raises KomrcError, ModelError among them where a model has no trained span head.
+    """
+    if not options.predict_file:
+        raise UsageError("nothing to evaluate on", where="--predict_file", fix="name a data file")
+    output = Path(options.output_dir).expanduser()
+    data = read_squad(options.data_path(options.predict_file), skip_invalid=options.skip_invalid)
+    contexts = {example.id: example.context for example in data.examples}
+    device = torch.device("cuda" if torch.cuda.is_available() and not options.no_cuda else "cpu")
+    precision = machine.choose_precision(options.precision, device)
+    figures: dict[str, float] = {}
+    rounds = []
+    for name in models:
+        folder = hub.resolve(name, revision=options.revision, cache_dir=options.cache_dir)
+        model = SpanReader.from_pretrained(folder, model_type=options.model_type).to(device)
+        if "span head" in model.untrained:
+            raise ModelError(
+                "the model was never trained to mark answers",
+                where=name,
+                fix="train it first, or name a folder that training wrote",
+            )
+        settings = outputs.settings_for(options, boundary_head=model.boundary is not None)
+        saved = ReaderSettings.load(folder)
+        evaluator = Evaluator(
+            data.examples,
+            load_tokenizer(
+                hub.resolve(options.tokenizer, cache_dir=options.cache_dir) if options.tokenizer else folder,
+                do_lower_case=options.do_lower_case or None,
+            ),
+            outputs.with_fitted(settings, saved, options),
+            precision=precision,
+            token_budget=options.per_gpu_eval_batch_size * options.max_seq_length,
+            stop=StopRequest(),
+        )
+        made = evaluator(model)
+        step = folder.name.rpartition("-")[2] if len(models) > 1 else ""
+        step = step if step.isdigit() else ""
+        outputs.write_predictions(output, made.predictions, contexts, suffix=step)
+        logger.info("%s: EM %.2f, F1 %.2f", folder, made.scores["exact_match"], made.scores["f1"])
+        figures |= {f"{key}_{step}" if step else key: value for key, value in made.scores.items()}
+        rounds.append({"step": float(step or 0), **made.scores})
+    name = outputs.result_name(options.model or "komrc-small", options.max_seq_length)
+    outputs.write_results(result_folder / name, rounds)
+    storage.write_json(output / "eval_results.json", figures)
+    return figures

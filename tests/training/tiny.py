@@ -1,0 +1,48 @@
+"""A tiny random reader on a real tokenizer file, and a little real data, for training tests."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+
+def tiny_model(folder: Path, shared: Path, *, architecture: str = "bert", seed: int = 0) -> Path:
+    """A random BERT or DistilBERT over KoBERT's vocabulary, in the layout of the hub's repositories."""
+    import torch
+    from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel
+
+    torch.manual_seed(seed)
+    if architecture == "bert":
+        model: Any = BertModel(
+            BertConfig(
+                vocab_size=8002, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+                intermediate_size=64, max_position_embeddings=512, pad_token_id=1,
+            )
+        )  # fmt: skip
+    else:
+        model = DistilBertModel(
+            DistilBertConfig(vocab_size=8002, dim=32, n_layers=2, n_heads=2, hidden_dim=64, pad_token_id=1)
+        )
+    folder.mkdir(parents=True)
+    model.save_pretrained(folder)
+    for name in ("tokenizer_78b3253a26.model", "vocab.txt"):
+        shutil.copy(shared / "tokenizers/kobert" / name, folder / name)
+    return folder
+
+
+def some_questions(source: Path, target: Path, count: int, *, skip: int = 0) -> Path:
+    """``count`` questions of a KorQuAD file, in a file of the same form."""
+    document = json.loads(source.read_text(encoding="utf-8"))
+    data = []
+    seen = 0
+    for article in document["data"]:
+        for paragraph in article["paragraphs"]:
+            chosen = [qa for n, qa in enumerate(paragraph["qas"], seen) if skip <= n < skip + count]
+            seen += len(paragraph["qas"])
+            if chosen:
+                data.append({**article, "paragraphs": [{**paragraph, "qas": chosen}]})
+    text = json.dumps({**document, "data": data}, ensure_ascii=False)
+    target.write_text(text, encoding="utf-8")
+    return target
