@@ -1,0 +1,213 @@
+"""One bounded queue in front of the engine: what is admitted, and which windows run together.
+
+All of it lives on the event loop's thread; only ``run`` is called elsewhere, on the one engine thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from komrc.serving.errors import queue_full
+from komrc.serving.metrics import Metrics
+
+P = TypeVar("P")
+Part = tuple[P, list[int]]  # a job's payload and the numbers of those of its windows that run now
+
+
+@dataclass(eq=False)
+class Job(Generic[P]):
+    """One request's windows on their way through the engine."""
+
+    payload: P
+    lengths: Sequence[int]  # tokens of each window
+    on_progress: Callable[[int, int], None] | None = None  # windows done, windows in all
+    queue_seconds: float = 0.0  # until its first window ran
+    infer_seconds: float = 0.0  # of the batches it was part of
+    _submitted: float = field(default_factory=time.monotonic)
+    _next: int = 0  # the first window that no batch has taken
+    _done: int = 0
+    _future: asyncio.Future[None] | None = None
+
+
+class Batcher(Generic[P]):
+    """Merges the windows of waiting jobs into batches of at most ``max_tokens`` tokens.
+
+    A batch takes one window of every waiting job in turn, oldest job first, until it is full: a short
+    request never waits for a long document's end. A batch starts as soon as the engine is free, unless
+    requests are just being tokenized: then it waits for them, ``wait_seconds`` at most.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[list[Part[P]]], None],
+        executor: Executor,
+        metrics: Metrics,
+        *,
+        max_pairs: int,
+        max_windows: int,
+        max_tokens: int,
+        wait_seconds: float,
+    ) -> None:
+        self._run = run
+        self._executor = executor
+        self._metrics = metrics
+        self._max_pairs = max_pairs
+        self._max_windows = max_windows
+        self._max_tokens = max_tokens
+        self._wait_seconds = wait_seconds
+        self._waiting: dict[Job[P], None] = {}  # in order of arrival, with windows that no batch has taken
+        self._changed = asyncio.Event()
+        self._accepted = 0
+        self._accepted_windows = 0
+        self._preparing = 0
+        self._pair_seconds = 0.05  # a moving mean, for Retry-After
+
+    @contextmanager
+    def admitted(self, pairs: int, windows: int) -> Iterator[None]:
+        """Hold room for a request's pairs and windows until it is answered. An idle server takes any.
+
+        Raises:
+            RefusedError: 429, with the time after which room is likely.
+        """
+        full = (
+            self._accepted + pairs > self._max_pairs or self._accepted_windows + windows > self._max_windows
+        )
+        if self._accepted and full:
+            raise queue_full(min(60, max(1, round(self._accepted * self._pair_seconds))))
+        began = time.monotonic()
+        self._accepted += pairs
+        self._accepted_windows += windows
+        self._metrics.queue_length.set(self._accepted)
+        try:
+            yield
+        finally:
+            each = (time.monotonic() - began) / self._accepted  # Little's law
+            self._pair_seconds += 0.05 * (each - self._pair_seconds)
+            self._accepted -= pairs
+            self._accepted_windows -= windows
+            self._metrics.queue_length.set(self._accepted)
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """While this lasts, a job is about to come: a batch that has room may wait for it."""
+        self._preparing += 1
+        try:
+            yield
+        finally:
+            self._preparing -= 1
+            self._changed.set()
+
+    async def infer(self, job: Job[P]) -> None:
+        """Run all windows of the job; its payload holds the results then.
+
+        Cancelling takes what has not run yet out of the queue. Raises what ``run`` raised for a batch that
+        the job had a window in.
+        """
+        if not job.lengths:
+            return
+        job._submitted = time.monotonic()
+        job._future = asyncio.get_running_loop().create_future()
+        self._waiting[job] = None
+        self._changed.set()
+        try:
+            await job._future
+        finally:
+            self._waiting.pop(job, None)
+
+    async def serve(self) -> None:
+        """Form and run batches until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            while not self._waiting:
+                await self._next_change()
+            await self._gather_more()
+            parts = self._take()
+            if not parts:
+                continue
+            began = time.monotonic()
+            for job, windows in parts:
+                if windows[0] == 0:
+                    job.queue_seconds = began - job._submitted
+                    self._metrics.queue_seconds.observe(job.queue_seconds)
+            failure: Exception | None = None
+            try:
+                await loop.run_in_executor(
+                    self._executor, self._run, [(job.payload, windows) for job, windows in parts]
+                )
+            except (
+                Exception
+            ) as error:  # the engine's failure belongs to this batch's requests, not to the server
+                failure = error
+            self._settle(parts, time.monotonic() - began, failure)
+
+    async def _next_change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    async def _gather_more(self) -> None:
+        """Wait for requests that are being tokenized, while the batch has room for them."""
+        if not self._preparing:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._wait_seconds):
+                while self._preparing and self._waiting and self._open_tokens() < self._max_tokens:
+                    await self._next_change()
+
+    def _open_tokens(self) -> int:
+        total = 0
+        for job in self._waiting:
+            for number in range(job._next, len(job.lengths)):
+                total += job.lengths[number]
+                if total >= self._max_tokens:
+                    return total
+        return total
+
+    def _take(self) -> list[tuple[Job[P], list[int]]]:
+        """The next batch: a window of each waiting job in turn, up to the token budget, at least one."""
+        taken: dict[Job[P], list[int]] = {}
+        room, turn = self._max_tokens, list(self._waiting)
+        while turn and room > 0:
+            again = []
+            for job in turn:
+                length = job.lengths[job._next]
+                if taken and length > room:
+                    room = 0
+                    break
+                room -= length
+                taken.setdefault(job, []).append(job._next)
+                job._next += 1
+                if job._next < len(job.lengths):
+                    again.append(job)
+            turn = again
+        for job in taken:
+            if job._next == len(job.lengths):
+                self._waiting.pop(job, None)
+        return list(taken.items())
+
+    def _settle(
+        self, parts: list[tuple[Job[P], list[int]]], seconds: float, failure: Exception | None
+    ) -> None:
+        tokens = sum(job.lengths[n] for job, windows in parts for n in windows)
+        self._metrics.batch(sum(len(windows) for _, windows in parts), tokens, seconds)
+        for job, windows in parts:
+            future = job._future
+            assert future is not None
+            if future.done():  # cancelled meanwhile
+                self._waiting.pop(job, None)
+                continue
+            if failure is not None:
+                self._waiting.pop(job, None)
+                future.set_exception(failure)
+                continue
+            job.infer_seconds += seconds
+            job._done += len(windows)
+            if job.on_progress is not None:
+                job.on_progress(job._done, len(job.lengths))
+            if job._done == len(job.lengths):
+                future.set_result(None)

@@ -1,0 +1,152 @@
+"""What the server answers when it can't answer: one JSON form, ``{"code", "error", "field"?}``.
+
+``error`` is the message, under the name where Hugging Face's clients look for it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from komrc.errors import InputError, KomrcError, UsageError
+
+_FIELD = re.compile(r"(?!(str|int|list|bool)\b)[a-z_0-9]+")
+_NAMES = re.compile(r"[a-z_0-9\[\]., ]+")
+
+
+class RefusedError(KomrcError):
+    """A request the server will not or can not answer now. Nothing is wrong with the server."""
+
+    def __init__(
+        self, status: int, code: str, what: str, *, fix: str, retry_after: int | None = None
+    ) -> None:
+        super().__init__(what, fix=fix)
+        self.http_status = status
+        self.code = code
+        self.retry_after = retry_after
+
+
+def queue_full(seconds: int) -> RefusedError:
+    """429: the bounded queue has no room."""
+    return RefusedError(
+        429,
+        "queue_full",
+        "the server has all the work it can take",
+        fix="try again shortly",
+        retry_after=seconds,
+    )
+
+
+def past_deadline(seconds: float) -> RefusedError:
+    """504: the request was not answered in ``--request-timeout``."""
+    return RefusedError(
+        504,
+        "deadline",
+        f"no answer was ready within {seconds:g} s",
+        fix="try again when the server is less busy, or send less text",
+        retry_after=1,
+    )
+
+
+def not_ready(state: str) -> RefusedError:
+    """503: the model is loading, or the server is shutting down."""
+    what = "the model is still loading" if state == "loading" else "the server is shutting down"
+    return RefusedError(503, state, what, fix="try again shortly", retry_after=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as it goes over the wire."""
+
+    status: int
+    code: str
+    message: str
+    field: str | None = None
+    retry_after: int | None = None
+    close: bool = False  # the rest of the request was not read: the connection can't go on
+
+    def body(self) -> bytes:
+        """The JSON body, UTF-8."""
+        value = {"code": self.code, "error": self.message}
+        if self.field:
+            value["field"] = self.field
+        return json.dumps(value, ensure_ascii=False).encode()
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The response's headers, the length among them."""
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(self.body()))]
+        if self.retry_after is not None:
+            headers.append((b"retry-after", b"%d" % self.retry_after))
+        if self.status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        if self.close:
+            headers.append((b"connection", b"close"))
+        return headers
+
+
+def failure_of(error: KomrcError) -> Failure:
+    """An error of ours for the wire: without the place, which may be a path on this machine."""
+    if isinstance(error, RefusedError):
+        return Failure(error.http_status, error.code, _sentence(error), retry_after=error.retry_after)
+    if isinstance(error, InputError):
+        return Failure(422, error.code, _sentence(error), field=_field(error.where))
+    if isinstance(error, UsageError):  # lengths that don't fit together or the model
+        return Failure(422, InputError.code, _sentence(error), field=_field(error.where))
+    return Failure(500, error.code, "the model could not be run on this request; the server's log says why")
+
+
+def failure_of_status(status: int) -> Failure:
+    """An error that the web framework found: unknown route, wrong method, broken JSON."""
+    known = {
+        400: ("invalid_json", "The body is not valid JSON. Send a JSON object in UTF-8"),
+        404: ("not_found", "There is nothing at this address. /docs lists what there is"),
+        405: ("method", "This address does not take this method. /docs lists what there is"),
+    }
+    code, message = known.get(
+        status, ("http", "The request can't be answered. /docs says what is understood")
+    )
+    return Failure(status, code, message)
+
+
+INTERNAL = Failure(500, "internal", "Something went wrong in the server; its log says what")
+
+
+def failure_of_validation(errors: Sequence[Mapping[str, Any]]) -> Failure:
+    """The first finding of pydantic, without the input it quotes."""
+    first = errors[0]
+    kind, where = str(first.get("type", "")), list(first.get("loc", ()))[1:]
+    if kind == "json_invalid":
+        return failure_of_status(400)
+    if kind == "extra_forbidden":  # the last part of the place is the caller's own key
+        where = where[:-1]
+        return Failure(422, "invalid_input", "Unknown field. /docs lists the known ones", field=_place(where))
+    if kind == "missing":
+        return Failure(422, "invalid_input", "This field is required", field=_place(where))
+    message = str(first.get("msg", "not understood"))
+    return Failure(422, "invalid_input", f"{message}. /docs shows the form", field=_place(where))
+
+
+def _place(parts: Sequence[object]) -> str | None:
+    """``("inputs", 3, "question")`` -> ``inputs[3].question``; only names of our own schema reach this.
+
+    pydantic also names the branch of a union it tried, such as ``list[Pair]``: those are left out.
+    """
+    text = ""
+    for part in parts:
+        if isinstance(part, str) and not _FIELD.fullmatch(part):
+            continue
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or None
+
+
+def _field(where: str | None) -> str | None:
+    """The place, if it is made of names and numbers; anything else may quote the input."""
+    return where if where and _NAMES.fullmatch(where) else None
+
+
+def _sentence(error: KomrcError) -> str:
+    advice = f". {error.fix[:1].upper()}{error.fix[1:]}" if error.fix else ""
+    return f"{error.what[:1].upper()}{error.what[1:]}{advice}"

@@ -1,0 +1,238 @@
+"""What stands between the connection and the routes: keys, readiness, bodies, time, figures, headers.
+
+Plain ASGI, so that a request is judged by its headers first and its body is read once, within its limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from komrc.errors import KomrcError
+from komrc.serving.errors import INTERNAL, Failure, failure_of, not_ready
+from komrc.serving.metrics import Metrics
+from komrc.serving.options import ServeOptions
+
+logger = logging.getLogger("komrc.serving")
+
+_OPEN = ("/health", "/ready", "/docs", "/openapi.json", "/page/", "/favicon.ico")
+_METHODS = {"GET", "HEAD", "POST", "OPTIONS"}
+_DISCARD_FACTOR = 4  # a body up to so many times too large is read to its end: its sender then sees the 413
+
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# Swagger UI sets style attributes.
+_DOCS_POLICY = _PAGE_POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+]
+
+_KEY = Failure(
+    401, "api_key", "This server asks for a key. Send it as Authorization: Bearer KEY or X-API-Key: KEY"
+)
+_TYPE = Failure(415, "content_type", "The body must be JSON. Send Content-Type: application/json", close=True)
+_LATE = Failure(408, "body_timeout", "The request's body did not arrive in time. Send it at once", close=True)
+_TEXT = Failure(400, "invalid_json", "The body is not UTF-8. Send JSON in UTF-8")
+
+
+class Readiness:
+    """Whether the server takes work: ``loading``, ``ready``, ``draining``."""
+
+    def __init__(self) -> None:
+        self.state = "loading"
+
+    @property
+    def ready(self) -> bool:
+        return self.state == "ready"
+
+
+class _RefusedBodyError(Exception):
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+
+
+class Gate:
+    """The outermost ASGI layer."""
+
+    def __init__(
+        self, app: ASGIApp, *, options: ServeOptions, readiness: Readiness, metrics: Metrics
+    ) -> None:
+        self._app = app
+        self._options = options
+        self._readiness = readiness
+        self._metrics = metrics
+        self._key = options.api_key.encode() if options.api_key is not None else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.monotonic()
+        status = 499  # the client went away
+        started = False
+
+        async def send_guarded(message: Message) -> None:
+            nonlocal status, started
+            if message["type"] == "http.response.start":
+                started, status = True, message["status"]
+                message["headers"] = [*message["headers"], *_security(scope["path"])]
+                if self._readiness.state == "draining":
+                    message["headers"].append((b"connection", b"close"))
+            await send(message)
+
+        try:
+            failure = self._judge(scope)
+            if failure is None:
+                failure = await self._pass_on(scope, receive, send_guarded)
+            if failure is not None:
+                await answer_with(failure, send_guarded)
+        except Exception:
+            logger.exception("%s failed", _route(scope))
+            if started:
+                raise
+            await answer_with(INTERNAL, send_guarded)
+        finally:
+            route, seconds = _route(scope), time.monotonic() - began
+            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.request_seconds.labels(route).observe(seconds)
+            if self._options.access_log:
+                method = scope["method"] if scope["method"] in _METHODS else "other"
+                logger.info("%s %s %d %.1f ms", method, route, status, seconds * 1000)
+
+    def _judge(self, scope: Scope) -> Failure | None:
+        """What the headers alone forbid."""
+        headers = dict(scope["headers"])
+        path, work = scope["path"], scope["method"] == "POST"
+        if self._key is not None and not path.startswith(_OPEN) and scope["method"] != "OPTIONS":
+            page = path == "/" and b"text/html" in headers.get(b"accept", b"") and not work
+            if not page and not self._knows_key(
+                headers.get(b"authorization", b""), headers.get(b"x-api-key", b"")
+            ):
+                return _closing(_KEY, work)
+        if work:
+            if not self._readiness.ready:
+                return _closing(failure_of(not_ready(self._readiness.state)), True)
+            kind = headers.get(b"content-type", b"application/json").split(b";")[0].strip().lower()
+            if not (kind.startswith(b"application/") and kind.endswith((b"/json", b"+json"))):
+                return _TYPE
+        return None
+
+    def _knows_key(self, authorization: bytes, plain: bytes) -> bool:
+        assert self._key is not None
+        scheme, _, token = authorization.partition(b" ")
+        given = token.strip() if scheme.lower() == b"bearer" and token else plain
+        return hmac.compare_digest(given, self._key)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> Failure | None:
+        """Read the body, then run the routes; a client that goes away ends what runs for it."""
+        try:
+            async with asyncio.timeout(self._options.body_timeout):
+                body = await self._read(scope, receive)
+        except TimeoutError:
+            return _LATE
+        except _RefusedBodyError as refused:
+            return refused.failure
+        if body is None:
+            return None
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            return _TEXT
+        given = False
+        gone = asyncio.get_running_loop().create_future()
+
+        async def receive_again() -> Message:
+            nonlocal given
+            if not given:
+                given = True
+                return {"type": "http.request", "body": body, "more_body": False}
+            await asyncio.shield(gone)
+            return {"type": "http.disconnect"}
+
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            if not gone.done():
+                gone.set_result(None)
+
+        route = asyncio.ensure_future(self._app(scope, receive_again, send))
+        watcher = asyncio.ensure_future(watch())
+        try:
+            await asyncio.wait((route, watcher), return_when=asyncio.FIRST_COMPLETED)
+            if not route.done():
+                route.cancel()
+            try:
+                await route
+            except asyncio.CancelledError:
+                if not gone.done():  # not the client's leaving: this task itself is being cancelled
+                    raise
+        finally:
+            route.cancel()
+            watcher.cancel()
+        return None
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+        """The body; None where the client went away."""
+        limit = self._options.max_body_bytes
+        too_large = Failure(
+            413, "too_large", f"The body has more than {limit} bytes. Send less text at a time", close=True
+        )
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if int(declared) > limit * _DISCARD_FACTOR:  # the HTTP parser has seen that it is a number
+            raise _RefusedBodyError(too_large)
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            size += len(message.get("body", b""))
+            if size <= limit:
+                chunks.append(message.get("body", b""))
+            elif size > limit * _DISCARD_FACTOR:
+                raise _RefusedBodyError(too_large)
+            if not message.get("more_body", False):
+                break
+        if size > limit:
+            raise _RefusedBodyError(too_large)
+        return b"".join(chunks)
+
+
+async def answer_with(failure: Failure, send: Send) -> None:
+    """Send a failure as the whole response."""
+    await send({"type": "http.response.start", "status": failure.status, "headers": failure.headers()})
+    await send({"type": "http.response.body", "body": failure.body(), "more_body": False})
+
+
+def failure_of_any(error: Exception) -> Failure:
+    """An exception of a route, for the wire; what is not the caller's doing goes to the log as well."""
+    failure = failure_of(error) if isinstance(error, KomrcError) else INTERNAL
+    if failure.status == 500:
+        logger.error("a request failed", exc_info=error)
+    return failure
+
+
+def _closing(failure: Failure, work: bool) -> Failure:
+    """The failure, ending the connection where a body has not been read."""
+    if not work:
+        return failure
+    return Failure(failure.status, failure.code, failure.message, retry_after=failure.retry_after, close=True)
+
+
+def _security(path: str) -> Iterable[tuple[bytes, bytes]]:
+    policy = _DOCS_POLICY if path.startswith("/docs") else _PAGE_POLICY
+    return [*_HEADERS, (b"content-security-policy", policy.encode())]
+
+
+def _route(scope: Scope) -> str:
+    """The route's pattern: never the path itself, of which there are endlessly many."""
+    return str(getattr(scope.get("route"), "path", "other"))

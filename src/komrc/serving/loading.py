@@ -1,0 +1,36 @@
+"""The model that a server answers with."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from komrc import hub
+from komrc.errors import ModelError
+from komrc.reader import Reader
+from komrc.serving.options import ServeOptions
+from komrc.tokenization import load_tokenizer
+
+_PRIVATE = {"_name_or_path", "auto_map"}  # a path of the machine that trained; code that is never loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A reader and the model's configuration, for ``GET /``."""
+
+    reader: Reader
+    infos: dict[str, Any]
+
+
+def load(options: ServeOptions) -> Loaded:
+    """Load what the options name. Raises HubError, ModelError, EngineError."""
+    folder = hub.resolve(options.model)
+    reader = Reader.load(folder, engine=options.engine)  # type: ignore[arg-type]  # checked by ServeOptions
+    if options.tokenizer is not None and options.tokenizer != options.model:
+        reader = reader.with_parts(tokenizer=load_tokenizer(options.tokenizer))
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"config.json can't be read ({error})", where=str(folder)) from error
+    return Loaded(reader, {key: value for key, value in config.items() if key not in _PRIVATE})

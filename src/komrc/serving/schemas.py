@@ -1,0 +1,177 @@
+"""What goes over the wire. Offsets are half-open; they count code points unless the name says UTF-16."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+QUESTION = "세종대왕이 만든 글자는?"
+CONTEXT = "세종대왕은 1443년에 훈민정음을 창제하였다. 집현전 학자들이 해설서를 썼다."
+
+
+class _Lenient(BaseModel):
+    """The 2020 routes and Hugging Face's ignore what they don't know, as their servers do."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class _Strict(BaseModel):
+    """KoMRC's own routes refuse what they don't know, so that no option is lost to a typing error."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class ErrorResponse(BaseModel):
+    """Every error of every route."""
+
+    code: str = Field(description="what happened, for programs", examples=["queue_full"])
+    error: str = Field(description="what happened and what to do, for people")
+    field: str | None = Field(
+        default=None, description="the part of the request it is about", examples=["inputs[0]"]
+    )
+
+
+class Pair(_Lenient):
+    """One question on one text."""
+
+    question: str = Field(examples=[QUESTION])
+    context: str = Field(examples=[CONTEXT])
+
+
+# --- the routes of 2020 ---
+
+
+class TokenizeRequest(_Lenient):
+    text_input: str = Field(examples=["훈민정음을 창제하였다."])
+    return_ids: bool = False
+
+
+class TokenizeResponse(BaseModel):
+    tokens: list[str]
+    tokens_ids: list[int] | None = Field(description="null where return_ids is false")
+
+
+class DetokenizeRequest(_Lenient):
+    tokens_ids: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(examples=[[2, 3]])
+    skip_special_tokens: bool = False
+    cleanup_tokenization_spaces: bool = True
+
+
+class DetokenizeResponse(BaseModel):
+    text: str
+
+
+class ForwardRequest(_Lenient):
+    inputs: Pair | list[Pair]
+
+
+class ForwardAnswer(BaseModel):
+    score: float = Field(ge=0, le=1)
+    start: int = Field(description="code points")
+    end: int = Field(description="code points, exclusive: context[start:end] is the answer")
+    answer: str
+
+
+class ForwardResponse(BaseModel):
+    output: ForwardAnswer | list[ForwardAnswer]
+
+
+class InfosResponse(BaseModel):
+    infos: dict[str, Any] = Field(description="the model's configuration")
+
+
+# --- Hugging Face inference ---
+
+
+class PredictParameters(_Lenient):
+    """Hugging Face's names. Null means the model's own setting."""
+
+    top_k: Annotated[int, Field(ge=1)] | None = Field(default=None, description="answers for each pair (1)")
+    doc_stride: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="tokens two windows share"
+    )
+    max_answer_len: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="tokens of an answer"
+    )
+    max_seq_len: Annotated[int, Field(ge=8)] | None = Field(default=None, description="tokens of a window")
+    max_question_len: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="tokens of a question"
+    )
+    handle_impossible_answer: bool | None = Field(default=None, description="whether 'no answer' may win")
+    align_to_words: bool | None = Field(
+        default=None, description="widen answers to whole words (false: Korean glues particles to words)"
+    )
+
+
+class PredictRequest(_Lenient):
+    inputs: Pair | list[Pair]
+    parameters: PredictParameters | None = None
+
+
+# --- KoMRC's own ---
+
+
+class AnswersRequest(_Strict):
+    """Several questions on one context, or one question on several contexts."""
+
+    question: str | list[str] = Field(examples=[[QUESTION, "언제 만들었는가?"]])
+    context: str | list[str] = Field(examples=[CONTEXT])
+    top_k: int = Field(default=3, ge=1, description="answers for each pair")
+    allow_no_answer: bool | None = Field(
+        default=None, description="whether 'no answer' may win; null: as the model was trained"
+    )
+    max_answer_tokens: int | None = Field(default=None, ge=1, description="null: the model's own setting")
+
+
+class Place(BaseModel):
+    """A piece of the context."""
+
+    text: str
+    start: int = Field(description="code points: Python's slices")
+    end: int
+    start_utf16: int = Field(description="UTF-16 units: JavaScript's slices")
+    end_utf16: int
+
+
+class RankedAnswer(Place):
+    score: float = Field(ge=0, le=1)
+    untrimmed: Place | None = Field(description="the answer before a particle was cut off, where one was")
+    sentence: Place | None = Field(description="the sentence around; null for no answer")
+
+
+class PairAnswers(BaseModel):
+    question_index: int
+    context_index: int
+    no_answer: bool = Field(description="whether the best guess is that the context holds no answer")
+    answers: list[RankedAnswer] = Field(description="best first; an empty text stands for no answer")
+    cached: bool = Field(description="whether the answers were remembered")
+
+
+class Timing(BaseModel):
+    """Milliseconds."""
+
+    queue: float = Field(description="waiting for the engine")
+    tokenize: float
+    infer: float = Field(description="in batches, which other requests may share")
+    decode: float
+    total: float
+
+
+class AnswersResponse(BaseModel):
+    results: list[PairAnswers]
+    windows: int = Field(description="windows the engine has read for this request")
+    tokens: int = Field(description="tokens in them")
+    timing_ms: Timing
+
+
+class Sample(BaseModel):
+    """A passage to try the server on."""
+
+    title: str
+    context: str
+    questions: list[str]
+
+
+class StateResponse(BaseModel):
+    status: str = Field(examples=["ready"])

@@ -1,0 +1,216 @@
+"""Running the server: the socket, one process or several, readiness, and an end that loses no request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from types import FrameType
+
+import uvicorn
+
+from komrc.errors import KomrcError, UsageError
+from komrc.serving.loading import Loaded, load
+from komrc.serving.metrics import SHARED_FOLDER
+from komrc.serving.options import ServeOptions
+
+logger = logging.getLogger("komrc.serving")
+
+Load = Callable[[ServeOptions], Loaded]
+
+_TICK = 0.05  # seconds
+_RESTART_DELAY = 1.0  # seconds, so that a worker that dies at once does not eat the machine
+
+
+def serve(options: ServeOptions, load_model: Load = load) -> int:
+    """Serve until SIGTERM or SIGINT; returns an exit code.
+
+    Raises:
+        UsageError: the address can't be listened on.
+    """
+    listener = _listen(options)
+    address = _address(listener)
+    if options.beyond_loopback:
+        logger.warning(
+            "%s can be reached from other machines%s",
+            address,
+            "" if options.api_key else ", and asks for no key: set KOMRC_API_KEY, or use --host 127.0.0.1",
+        )
+    if options.workers == 1:
+        return _run(options, listener, load_model)
+    with tempfile.TemporaryDirectory(prefix="komrc-metrics-") as folder:
+        os.environ[SHARED_FOLDER] = folder
+        return _Supervisor(options, listener, load_model).run()
+
+
+def _listen(options: ServeOptions) -> socket.socket:
+    try:
+        family, _, _, _, place = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
+        listener = socket.create_server(place[:2], family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"can't listen there ({error})",
+            where=f"{options.host}:{options.port}",
+            fix="give another --host or --port, or stop what uses it",
+        ) from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which on SIGTERM goes on listening until every accepted request is answered.
+
+    Whoever asks meanwhile is told 503 instead of finding the door shut.
+    """
+
+    def __init__(self, config: uvicorn.Config, options: ServeOptions, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._options = options
+        self._on_stop = on_stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._on_stop()
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stop()
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._options.shutdown_timeout
+        quiet = 0
+        while quiet < 2 and clock() < deadline and not self.force_exit:
+            # Twice: what the first look finds idle may have a request in the kernel's buffer.
+            busy = any(getattr(c, "busy", False) for c in self.server_state.connections)
+            quiet = 0 if busy else quiet + 1
+            await asyncio.sleep(_TICK)
+        self.config.timeout_graceful_shutdown = max(0, deadline - clock())  # type: ignore[assignment]
+        await super().shutdown(sockets)
+
+
+def _run(options: ServeOptions, listener: socket.socket, load_model: Load) -> int:
+    """One server process, to its end."""
+    from komrc.serving.app import create_app
+    from komrc.serving.gate import Readiness
+    from komrc.serving.protocol import GuardedProtocol
+
+    readiness = Readiness()
+    problem: list[Exception] = []
+
+    def loaded(error: Exception | None) -> None:
+        if error is None:
+            logger.info("ready at %s (a page to try it; /docs: the API)", _address(listener))
+        else:
+            problem.append(error)
+            server.should_exit = True
+
+    def stop() -> None:
+        readiness.state = "draining"
+
+    config = uvicorn.Config(
+        create_app(options, load_model, readiness=readiness, on_loaded=loaded),
+        http=GuardedProtocol,
+        ws="none",
+        lifespan="on",
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=options.keep_alive_timeout,  # type: ignore[arg-type]  # a float does
+    )
+    config.guard = options  # type: ignore[attr-defined]
+    server = _Server(config, options, stop)
+    server.run(sockets=[listener])
+    if problem:
+        raise problem[0]
+    return 0
+
+
+def _work(options: ServeOptions, listener: socket.socket, load_model: Load) -> None:
+    """A worker process of several."""
+    configure_logging()
+    try:
+        code = _run(options, listener, load_model)
+    except KomrcError as error:
+        logger.error("%s", error)
+        code = error.exit_code
+    raise SystemExit(code)
+
+
+class _Supervisor:
+    """Keeps ``options.workers`` processes on one socket."""
+
+    def __init__(self, options: ServeOptions, listener: socket.socket, load_model: Load) -> None:
+        self._options = options
+        self._context = multiprocessing.get_context("spawn")
+        self._arguments = (options, listener, load_model)
+        self._stopping = False
+        self._code = 0
+
+    def run(self) -> int:
+        """Start, watch and restart the workers; returns an exit code once all have ended."""
+        before = {s: signal.signal(s, self._stop) for s in (signal.SIGTERM, signal.SIGINT)}
+        workers = [self._start() for _ in range(self._options.workers)]
+        try:
+            while not self._stopping:
+                wait([worker.sentinel for worker in workers], timeout=1.0)
+                for place, worker in enumerate(workers):
+                    if worker.is_alive() or self._stopping:
+                        continue
+                    self._forget(worker)
+                    if worker.exitcode and worker.exitcode > 0:  # it said so itself: the next would too
+                        self._code, self._stopping = worker.exitcode, True
+                        break
+                    logger.warning("a worker died (%s); starting another", worker.exitcode)
+                    time.sleep(_RESTART_DELAY)
+                    workers[place] = self._start()
+        finally:
+            self._end(workers)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return self._code
+
+    def _start(self) -> multiprocessing.context.SpawnProcess:
+        worker = self._context.Process(target=_work, args=self._arguments)
+        worker.start()
+        return worker
+
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+        self._code = 128 + number
+
+    def _end(self, workers: list[multiprocessing.context.SpawnProcess]) -> None:
+        for worker in workers:
+            if worker.is_alive():
+                worker.terminate()
+        deadline = time.monotonic() + self._options.shutdown_timeout + 2
+        for worker in workers:
+            worker.join(max(0, deadline - time.monotonic()))
+            if worker.is_alive():
+                logger.error("a worker did not end in time; killing it")
+                worker.kill()
+                worker.join()
+
+    def _forget(self, worker: multiprocessing.context.SpawnProcess) -> None:
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def configure_logging() -> None:
+    """Our own lines from INFO on, the libraries' from ERROR on; all to stderr."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("komrc").setLevel(logging.INFO)
+    # What uvicorn says of broken requests is the client's doing, and of starting and stopping ours.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
