@@ -10,6 +10,7 @@ import tokenizers
 
 from komrc import hub
 from komrc.errors import ModelError
+from komrc.tokenization import kobert_backend
 from komrc.tokenization.reader_tokenizer import ReaderTokenizer
 
 TOKENIZER_FILES = ("*.json", "*.txt", "*.model")
@@ -69,13 +70,20 @@ def _backend(folder: Path, settings: dict[str, Any], do_lower_case: bool | None)
                 where=str(folder),
                 fix="download or save the tokenizer again",
             ) from error
+    spm = folder / kobert_backend.MODEL_FILE
+    if spm.is_file():
+        lower = _lower(settings, do_lower_case)
+        return kobert_backend.build_backend(spm, folder / kobert_backend.VOCAB_FILE, do_lower_case=lower)
     kind = (
         str(settings.get("tokenizer_class") or "BertTokenizer").removesuffix("Fast").removesuffix("Tokenizer")
     )
     if (folder / "vocab.txt").is_file() and kind in _WORDPIECE_CLASSES:
-        lower = bool(settings.get("do_lower_case", False)) if do_lower_case is None else do_lower_case
-        return _wordpiece(folder / "vocab.txt", settings, lower)
+        return _wordpiece(folder / "vocab.txt", settings, _lower(settings, do_lower_case))
     return _converted(folder)
+
+
+def _lower(settings: dict[str, Any], asked: bool | None) -> bool:
+    return bool(settings.get("do_lower_case", False)) if asked is None else asked
 
 
 def _wordpiece(vocab: Path, settings: dict[str, Any], lower: bool) -> tokenizers.Tokenizer:
@@ -90,7 +98,7 @@ def _wordpiece(vocab: Path, settings: dict[str, Any], lower: bool) -> tokenizers
             where=str(vocab),
             fix="it needs one piece a line, special tokens among them",
         )
-    backend = tokenizers.Tokenizer(models.WordPiece(vocab=pieces, unk_token="[UNK]"))
+    backend = tokenizers.Tokenizer(models.WordPiece(vocab=pieces, unk_token="[UNK]"))  # noqa: S106
     backend.add_special_tokens([token for token in special if token in pieces])
     backend.normalizer = normalizers.BertNormalizer(
         lowercase=lower,

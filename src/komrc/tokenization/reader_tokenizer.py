@@ -10,6 +10,8 @@ from functools import cached_property
 
 import tokenizers
 
+from komrc.errors import InputError
+from komrc.tokenization.offsets import OffsetRepair, TokenizedText
 from komrc.tokenization.template import PairTemplate
 
 
@@ -26,6 +28,7 @@ class ReaderTokenizer:
         backend.no_truncation()
         backend.no_padding()
         self.backend = backend
+        self._repair = OffsetRepair(backend)
         self.template = PairTemplate.observe(backend)
         self.pad_id = pad_id
         self.model_max_length = model_max_length
@@ -36,6 +39,27 @@ class ReaderTokenizer:
         state = self.backend.to_str() + json.dumps(asdict(self.template), sort_keys=True)
         return hashlib.sha256(state.encode("utf-8")).hexdigest()
 
-    def encode_many(self, texts: Sequence[str]) -> list[tokenizers.Encoding]:
-        """Encode texts without special tokens or truncation; offsets are code points of the raw texts."""
-        return self.backend.encode_batch(list(texts), add_special_tokens=False)
+    def encode_many(self, texts: Sequence[str]) -> list[TokenizedText]:
+        """Encode texts without special tokens or truncation; offsets are code points of the raw texts.
+
+        Raises InputError for a text with half a surrogate pair.
+        """
+        texts = list(texts)
+        try:
+            encodings = self.backend.encode_batch(texts, add_special_tokens=False)
+        except (UnicodeError, TypeError) as error:
+            raise _unreadable(texts, error) from error
+        return [self._repair.whole(text, found) for text, found in zip(texts, encodings, strict=True)]
+
+
+def _unreadable(texts: Sequence[str], error: Exception) -> InputError:
+    for text in texts:
+        try:
+            text.encode("utf-8")
+        except UnicodeError as found:
+            return InputError(
+                f"half a surrogate pair, which is no character ({found})",
+                where=repr(text[:40]),
+                fix="decode the text again with the right encoding",
+            )
+    return InputError(f"can't be tokenized ({error})", fix="give texts only")

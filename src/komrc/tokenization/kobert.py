@@ -1,0 +1,158 @@
+"""KoBertTokenizer: the tokenizer of KoBERT and DistilKoBERT as a fast Hugging Face tokenizer."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from transformers import AutoTokenizer, BatchEncoding, BertConfig, PreTrainedTokenizerFast
+
+from komrc import hub
+from komrc.tokenization.kobert_backend import MODEL_FILE, VOCAB_FILE, build_backend
+from komrc.tokenization.offsets import ExactEncoding, OffsetRepair
+
+HUB_FILES = (MODEL_FILE, VOCAB_FILE, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+
+
+class KoBertTokenizer(PreTrainedTokenizerFast):
+    """The ids of the 2020 class, from a Rust pipeline, with exact code-point offsets into the raw text.
+
+    Args:
+        vocab_file: the SentencePiece model, ``tokenizer_78b3253a26.model``.
+        vocab_txt: ``vocab.txt``, one piece a line, in the order of the ids.
+        tokenizer_file: ``tokenizer.json`` of a saved tokenizer, instead of the two.
+        do_lower_case: lower the text.
+
+    ``from_pretrained`` takes a folder or a hub id and runs no code from either. One object may be used by
+    several threads at once.
+
+    Raises:
+        ModelError: a file is missing, damaged or of another model.
+        HubError: the download failed.
+    """
+
+    vocab_files_names = {  # noqa: RUF012 - the library's way
+        "vocab_file": MODEL_FILE,
+        "vocab_txt": VOCAB_FILE,
+        "tokenizer_file": "tokenizer.json",
+    }
+    model_input_names = ["input_ids", "token_type_ids", "attention_mask"]  # noqa: RUF012 - the library's way
+
+    def __init__(
+        self,
+        vocab_file: str | os.PathLike[str] | None = None,
+        vocab_txt: str | os.PathLike[str] | None = None,
+        tokenizer_file: str | None = None,
+        do_lower_case: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        for role in ("unk", "pad", "cls", "sep", "mask"):
+            kwargs.setdefault(f"{role}_token", f"[{role.upper()}]")
+        kwargs.setdefault("model_max_length", 512)
+        # Given, it is saved too, so that AutoTokenizer returns token types where this class is not imported.
+        kwargs.setdefault("model_input_names", list(self.model_input_names))
+        if tokenizer_file is None and "tokenizer_object" not in kwargs:
+            kwargs["tokenizer_object"] = build_backend(
+                Path(vocab_file or MODEL_FILE), Path(vocab_txt or VOCAB_FILE), do_lower_case=do_lower_case
+            )
+        super().__init__(  # type: ignore[no-untyped-call]
+            tokenizer_file=tokenizer_file, do_lower_case=do_lower_case, **kwargs
+        )
+        self._prepare()
+
+    def _prepare(self) -> None:
+        # The backend's truncation is state that a call sets and reads: two threads must not mix theirs.
+        self._lock = threading.RLock()
+        whole = tokenizers.Tokenizer.from_str(self.backend_tokenizer.to_str())
+        whole.no_truncation()
+        whole.no_padding()
+        self._repair = OffsetRepair(whole)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *init_inputs: Any,
+        cache_dir: str | os.PathLike[str] | None = None,
+        revision: str | None = None,
+        **kwargs: Any,
+    ) -> KoBertTokenizer:
+        """Load from a folder or a hub id; see the class."""
+        folder = hub.resolve(
+            os.fspath(pretrained_model_name_or_path), files=HUB_FILES, revision=revision, cache_dir=cache_dir
+        )
+        for option in ("trust_remote_code", "use_fast", "force_download", "local_files_only"):
+            kwargs.pop(option, None)
+        loaded: KoBertTokenizer = super().from_pretrained(
+            str(folder), *init_inputs, local_files_only=True, **kwargs
+        )
+        return loaded
+
+    @classmethod
+    def convert_to_native_format(  # type: ignore[override]
+        cls, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Keep the files as they are: ``__init__`` reads them."""
+        kwargs.pop("trust_remote_code", None)
+        if kwargs.get("tokenizer_file") is None:
+            kwargs.pop("tokenizer_file", None)
+        return kwargs
+
+    def _encode_plus(  # type: ignore[override]
+        self, text: Any, text_pair: Any = None, **kwargs: Any
+    ) -> BatchEncoding:
+        with self._lock:
+            batch: BatchEncoding = super()._encode_plus(text, text_pair, **kwargs)
+        if kwargs.get("is_split_into_words") or batch.encodings is None:
+            return batch
+        batched = isinstance(text, (list, tuple))
+        samples = _samples(text, text_pair) if batched else _samples([text], [text_pair])
+        edges = [[self._repair.edges(side) for side in sample] for sample in samples]
+        owners = batch.get("overflow_to_sample_mapping", range(len(samples)))
+        exact = [
+            ExactEncoding(found, samples[owner], edges[owner], self._repair)
+            for found, owner in zip(batch.encodings, owners, strict=True)
+        ]
+        data = dict(batch.data)
+        if "offset_mapping" in data:
+            tensors = kwargs.get("return_tensors")
+            spans: Any = [found.offsets for found in exact]
+            if tensors is not None:
+                spans = BatchEncoding({"offset_mapping": spans}, tensor_type=tensors)["offset_mapping"]
+            elif not batched and not kwargs.get("return_overflowing_tokens"):
+                spans = spans[0]
+            data["offset_mapping"] = spans
+        return BatchEncoding(data, exact)  # type: ignore[arg-type]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        del state["_lock"], state["_repair"]  # made again by the copy
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._prepare()
+
+
+def _samples(texts: list[Any], pairs: list[Any] | None) -> list[list[str]]:
+    """The texts of each sample: one, or two of a pair."""
+    second = pairs if pairs is not None else [None] * len(texts)
+    samples = []
+    for text, pair in zip(texts, second, strict=True):
+        if isinstance(text, (list, tuple)):  # a batch may be given as pairs
+            samples.append(list(text))
+        else:
+            samples.append([text] if pair is None else [text, pair])
+    return samples
+
+
+class _KoBertConfig(BertConfig):  # type: ignore[no-untyped-call]
+    """The key under which AutoTokenizer knows the class by its name in tokenizer_config.json."""
+
+    model_type = "kobert"
+
+
+AutoTokenizer.register(_KoBertConfig, tokenizer_class=KoBertTokenizer, exist_ok=True)  # type: ignore[no-untyped-call]
