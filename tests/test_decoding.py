@@ -1,0 +1,381 @@
+"""Decoding against a reference that tries every span, and on real data with perfect logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from komrc.datasets import load_squad
+from komrc.decoding import Candidate, DecodeConfig, FlatLogits, decode
+from komrc.features import WindowConfig, Windows, build_windows
+from komrc.graphemes import cut_points
+from komrc.metrics.korquad import score
+from komrc.tokenization import PairTemplate, load_tokenizer
+from komrc.types import Example
+
+TEMPLATE = PairTemplate((0,), (0,), (0,), (0,), (0,), (0,), 0, 0)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A context's tokens and, for each of its windows, first token and length."""
+
+    context: str
+    offsets: tuple[tuple[int, int], ...]
+    windows: tuple[tuple[int, int], ...]
+
+
+def table(texts: list[Text]) -> Windows:
+    """Windows of one question token each: [CLS] q [SEP] context [SEP]."""
+    flat = [(n, first, length) for n, text in enumerate(texts) for first, length in text.windows]
+    example, first, length = (np.array(column, np.int32) for column in zip(*flat, strict=True))
+    offsets = np.array([pair for text in texts for pair in text.offsets], np.int32).reshape(-1, 2)
+    return Windows(
+        template=TEMPLATE,
+        question_ids=np.zeros(len(texts), np.int32),
+        question_indptr=np.arange(len(texts) + 1),
+        question_truncated=np.zeros(len(texts), np.bool_),
+        context=np.arange(len(texts), dtype=np.int32),
+        context_ids=np.zeros(len(offsets), np.int32),
+        char_start=offsets[:, 0],
+        char_end=offsets[:, 1],
+        context_indptr=np.concatenate([[0], np.cumsum([len(text.offsets) for text in texts])]),
+        indptr=np.concatenate([[0], np.cumsum(length + 4)]).astype(np.int64),
+        example=example,
+        first_token=first,
+        context_start=np.full(len(flat), 3, np.int32),
+        context_length=length,
+        start_position=np.zeros(len(flat), np.int32),
+        end_position=np.zeros(len(flat), np.int32),
+        drop_front=np.full(len(flat), -1, np.int8),
+        drop_back=np.full(len(flat), -1, np.int8),
+    )
+
+
+@st.composite
+def texts(draw: st.DrawFn, *, shared: bool) -> Text:
+    """Tokens in order, some without characters, some (if asked for) on the same characters as others."""
+    steps = draw(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=14))
+    offsets, at = [], 0
+    for gap, size in steps:
+        offsets.append((at + gap, at + gap + size))
+        at += gap + size
+        if shared and size and draw(st.booleans()):
+            offsets.append(offsets[-1])
+    length = draw(st.integers(1, len(offsets)))
+    step = draw(st.integers(1, length))
+    windows, first = [], 0
+    while True:
+        windows.append((first, min(length, len(offsets) - first)))
+        if first + length >= len(offsets):
+            break
+        first += step
+    return Text("가" * max(1, at), tuple(offsets), tuple(windows))
+
+
+def logits_of(windows: Windows, seed: int, *, head: bool) -> FlatLogits:
+    rng = np.random.default_rng(seed)
+    total = int(windows.indptr[-1])
+
+    def draw(*shape: int) -> NDArray[np.float32]:
+        return rng.normal(0, 2, (total, *shape)).astype(np.float32)
+
+    return FlatLogits(draw(), draw(), *((draw(8), draw(8)) if head else ()))
+
+
+def log_softmax(row: NDArray[np.float32]) -> NDArray[np.float64]:
+    values = row.astype(np.float64) - row.max()
+    return values - np.log(np.exp(values).sum())
+
+
+@dataclass
+class Best:
+    logit: float
+    energy: float  # at the temperature, over all drops: what the span adds to the sum
+
+
+def every_span(
+    windows: Windows, logits: FlatLogits, number: int, config: DecodeConfig
+) -> dict[tuple[int, int], Best]:
+    """All spans of an example by their tokens' characters: the plain sum of logits, best of all windows."""
+    found: dict[tuple[int, int], Best] = {}
+    begin = windows.context_indptr[windows.context[number]]
+    for n in np.nonzero(windows.example == number)[0]:
+        at = windows.indptr[n] + windows.context_start[n]
+        pool = begin + windows.first_token[n]
+        for i in range(windows.context_length[n]):
+            for j in range(i, min(windows.context_length[n], i + config.max_answer_tokens)):
+                edges = [(int(windows.char_start[pool + k]), int(windows.char_end[pool + k])) for k in (i, j)]
+                if any(start == end for start, end in edges):
+                    continue
+                logit = float(logits.start[at + i] + logits.end[at + j])
+                region = (edges[0][0], edges[1][1])
+                if region not in found or found[region].logit < logit:
+                    found[region] = Best(logit, logit / config.temperature)
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.booleans().flatmap(lambda shared: texts(shared=shared)), min_size=1, max_size=5),
+    st.integers(0, 2**32),
+    st.integers(1, 6),
+    st.integers(1, 40),
+    st.sampled_from([1.0, 0.7, 2.5]),
+)
+def test_equals_trying_every_span(
+    given_texts: list[Text], seed: int, answer: int, n_best: int, temperature: float
+) -> None:
+    windows = table(given_texts)
+    logits = logits_of(windows, seed, head=False)
+    config = DecodeConfig(n_best=n_best, max_answer_tokens=answer, temperature=temperature)
+    ranked = decode(windows, logits, [text.context for text in given_texts], config)
+    for number, candidates in enumerate(ranked):
+        spans = every_span(windows, logits, number, config)
+        expected = sorted(spans, key=lambda region: -spans[region].logit)[:n_best]
+        assert [(c.start, c.end) for c in candidates] == expected
+        total = sum(np.exp(best.energy) for best in spans.values())
+        for candidate in candidates:
+            best = spans[candidate.start, candidate.end]
+            assert candidate.logit == pytest.approx(best.logit, abs=1e-5)
+            assert candidate.logit == pytest.approx(candidate.start_logit + candidate.end_logit, abs=1e-5)
+            assert candidate.score == pytest.approx(np.exp(best.energy) / total, rel=1e-4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(texts(shared=False), min_size=1, max_size=4), st.integers(0, 2**32), st.integers(1, 5))
+def test_boundary_head_equals_trying_every_span_and_drop(
+    given_texts: list[Text], seed: int, answer: int
+) -> None:
+    windows = table(given_texts)
+    logits = logits_of(windows, seed, head=True)
+    assert logits.drop_front is not None and logits.drop_back is not None
+    config = DecodeConfig(n_best=500, max_answer_tokens=answer)
+    ranked = decode(windows, logits, [text.context for text in given_texts], config)
+    for number, candidates in enumerate(ranked):
+        expected: dict[tuple[int, int], float] = {}
+        total = sum(np.exp(best.energy) for best in every_span(windows, logits, number, config).values())
+        begin = windows.context_indptr[number]
+        spans: dict[tuple[int, int], tuple[float, int, int]] = {}  # tokens -> bound, places in the logits
+        for n in np.nonzero(windows.example == number)[0]:
+            at, first = int(windows.indptr[n] + windows.context_start[n]), int(windows.first_token[n])
+            for i in range(windows.context_length[n]):
+                for j in range(i, min(windows.context_length[n], i + answer)):
+                    size = [
+                        int(windows.char_end[begin + first + k] - windows.char_start[begin + first + k])
+                        for k in (i, j)
+                    ]
+                    if 0 in size:
+                        continue
+                    front = log_softmax(logits.drop_front[at + i])[: size[0]].max()
+                    back = log_softmax(logits.drop_back[at + j])[: size[1]].max()
+                    bound = float(logits.start[at + i] + logits.end[at + j] + front + back)
+                    if (first + i, first + j) not in spans or spans[first + i, first + j][0] < bound:
+                        spans[first + i, first + j] = (bound, at + i, at + j)
+        for (i, j), (_, a, b) in spans.items():
+            start, end = int(windows.char_start[begin + i]), int(windows.char_end[begin + j])
+            front, back = log_softmax(logits.drop_front[a]), log_softmax(logits.drop_back[b])
+            value, region = max(
+                (front[x] + back[y], (start + x, end - y))
+                for x in range(min(8, int(windows.char_end[begin + i]) - start))
+                for y in range(min(8, end - int(windows.char_start[begin + j])))
+                if start + x < end - y
+            )
+            expected[region] = float(logits.start[a] + logits.end[b]) + value
+        assert {(c.start, c.end) for c in candidates} == set(expected)
+        for candidate in candidates:
+            logit = expected[candidate.start, candidate.end]
+            assert candidate.logit == pytest.approx(logit, abs=1e-4)
+            assert candidate.score == pytest.approx(np.exp(logit) / total, rel=1e-3)
+        assert [c.logit for c in candidates] == sorted((c.logit for c in candidates), reverse=True)
+
+
+@given(
+    st.lists(texts(shared=True), min_size=1, max_size=4), st.integers(0, 2**32), st.sampled_from([0.5, 3.0])
+)
+@settings(max_examples=50, deadline=None)
+def test_temperature_changes_scores_and_nothing_else(
+    given_texts: list[Text], seed: int, temperature: float
+) -> None:
+    windows = table(given_texts)
+    logits = logits_of(windows, seed, head=True)
+    contexts = [text.context for text in given_texts]
+    plain = decode(windows, logits, contexts, DecodeConfig(n_best=5))
+    tempered = decode(windows, logits, contexts, DecodeConfig(n_best=5, temperature=temperature))
+    for before, after in zip(plain, tempered, strict=True):
+        assert [(c.start, c.end, c.logit) for c in before] == [(c.start, c.end, c.logit) for c in after]
+        assert [c.score for c in after] == sorted((c.score for c in after), reverse=True)
+        assert sum(c.score for c in after) <= 1 + 1e-5
+
+
+def one_text(offsets: list[tuple[int, int]], context: str) -> Windows:
+    return table([Text(context, tuple(offsets), ((0, len(offsets)),))])
+
+
+def flat(windows: Windows, best: tuple[int, int], drops: tuple[int, int] | None = None) -> FlatLogits:
+    """Logits that leave no doubt: the best tokens (counted in the context) and what to drop."""
+    total = int(windows.indptr[-1])
+    start, end = np.zeros(total, np.float32), np.zeros(total, np.float32)
+    start[3 + best[0]] = end[3 + best[1]] = 20
+    if drops is None:
+        return FlatLogits(start, end)
+    front, back = np.zeros((total, 8), np.float32), np.zeros((total, 8), np.float32)
+    front[3 + best[0], drops[0]] = back[3 + best[1], drops[1]] = 20
+    return FlatLogits(start, end, front, back)
+
+
+@pytest.mark.parametrize(
+    ("context", "offsets", "best", "drops", "answer"),
+    [
+        ("셰베리는 왔다", [(0, 1), (1, 4), (5, 7)], (0, 1), (0, 1), "셰베리"),
+        ("'명의' 책", [(0, 4), (5, 6)], (0, 0), (1, 1), "명의"),
+        ("명의 책", [(0, 2), (3, 4)], (0, 0), (1, 1), None),  # dropping both would leave nothing
+        ("가\u1100\u1161\u11a8은", [(0, 1), (1, 5)], (1, 1), (0, 2), None),  # a drop inside a jamo syllable
+        ("e\u0301t", [(0, 3)], (0, 0), (1, 0), None),
+        ("👩‍🔬이다", [(0, 2), (2, 3), (3, 5)], (0, 1), None, "👩‍🔬"),  # the first token ends inside the emoji
+        ("👩‍🔬이다", [(0, 2), (2, 3), (3, 5)], (1, 2), None, "👩‍🔬이다"),
+        ("☀️날", [(0, 1), (1, 3)], (0, 0), (0, 0), "☀️"),
+        ("가\r\n나", [(0, 2), (2, 4)], (0, 0), (0, 0), "가"),  # dropping the CR is the one cut it allows
+    ],
+)
+def test_edges(
+    context: str,
+    offsets: list[tuple[int, int]],
+    best: tuple[int, int],
+    drops: tuple[int, int] | None,
+    answer: str | None,
+) -> None:
+    windows = one_text(offsets, context)
+    for candidate in decode(windows, flat(windows, best, drops), [context], DecodeConfig())[0]:
+        cuts = cut_points(context)
+        assert candidate.start < candidate.end
+        assert cuts is None or (cuts[candidate.start] and cuts[candidate.end])
+    first = decode(windows, flat(windows, best, drops), [context], DecodeConfig())[0][0]
+    if answer is not None:
+        assert context[first.start : first.end] == answer
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), st.integers(0, 2**32))
+def test_no_grapheme_is_ever_cut(data: st.DataObject, seed: int) -> None:
+    regex = pytest.importorskip("regex")
+    alphabet = [
+        "가",
+        "나",
+        "a",
+        " ",
+        "\u1112",
+        "\u1161",
+        "\u11ab",
+        "\u0301",
+        "\u200d",
+        "👩",
+        "🔬",
+        "🏽",
+        "🇰",
+        "\ufe0f",
+        "\r",
+        "\n",
+    ]
+    context = data.draw(st.text(st.sampled_from(alphabet), min_size=1, max_size=20))
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(context)), max_size=8)) | {0, len(context)})
+    offsets = list(pairwise(cuts))
+    windows = one_text(offsets, context)
+    edges = {0, *(match.end() for match in regex.finditer(r"\X", context))}
+    for head in (True, False):
+        candidates = decode(windows, logits_of(windows, seed, head=head), [context], DecodeConfig())[0]
+        assert candidates
+        for candidate in candidates:
+            assert candidate.start < candidate.end and {candidate.start, candidate.end} <= edges
+        assert len({(c.start, c.end) for c in candidates}) == len(candidates)
+
+
+def test_ties_rank_by_place() -> None:
+    windows = one_text([(0, 1), (1, 2), (2, 3)], "가나다")
+    zeros = np.zeros(int(windows.indptr[-1]), np.float32)
+    ranked = decode(windows, FlatLogits(zeros, zeros), ["가나다"], DecodeConfig(n_best=4))[0]
+    assert [(c.start, c.end) for c in ranked] == [(0, 1), (0, 2), (0, 3), (1, 2)]
+    assert [c.score for c in ranked] == pytest.approx([1 / 6] * 4)
+
+
+def test_context_without_characters_has_no_candidates() -> None:
+    texts_ = [Text("\u200b", ((0, 0),), ((0, 1),)), Text("", (), ((0, 0),)), Text("가", ((0, 1),), ((0, 1),))]
+    windows = table(texts_)
+    zeros = np.zeros(int(windows.indptr[-1]), np.float32)
+    ranked = decode(windows, FlatLogits(zeros, zeros), [text.context for text in texts_], DecodeConfig())
+    assert [len(candidates) for candidates in ranked] == [0, 0, 1]
+    assert ranked[2] == [Candidate(0, 1, 1.0, 0.0, 0.0, 0.0)]
+
+
+class TestNoAnswer:
+    def ranked(self, null: list[float], threshold: float = 0.0, temperature: float = 1.0) -> list[Candidate]:
+        """Two windows of one token, spans of logit 2 and 1, and the null logits."""
+        windows = table([Text("가나", ((0, 1), (1, 2)), ((0, 1), (1, 1)))])
+        logits = FlatLogits(*(np.full(int(windows.indptr[-1]), -5, np.float32) for _ in range(2)))
+        logits.start[windows.indptr[:-1]] = null
+        logits.end[windows.indptr[:-1]] = 0
+        logits.start[windows.indptr[:-1] + 3] = [2, 1]
+        logits.end[windows.indptr[:-1] + 3] = 0
+        config = DecodeConfig(no_answer=True, null_threshold=threshold, temperature=temperature)
+        return decode(windows, logits, ["가나"], config)[0]
+
+    def test_null_is_the_least_of_the_windows(self) -> None:
+        ranked = self.ranked([9, 1.5])
+        assert [(c.start, c.end) for c in ranked] == [(0, 1), (0, 0), (1, 2)]
+        weights = np.exp([2, 1.5, 1])
+        assert [c.score for c in ranked] == pytest.approx(weights / weights.sum(), rel=1e-5)
+
+    def test_null_wins_above_the_threshold(self) -> None:
+        assert self.ranked([9, 3])[0].end == 0
+        assert self.ranked([9, 3], threshold=1.5)[0].end == 1
+        assert self.ranked([9, 1.5], threshold=-1)[0].end == 0
+
+    def test_temperature_reaches_the_null(self) -> None:
+        weights = np.exp(np.array([2, 1.5, 1]) / 2)
+        ranked = self.ranked([9, 1.5], temperature=2.0)
+        assert [c.score for c in ranked] == pytest.approx(weights / weights.sum(), rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def dev(korquad_dev: Path) -> list[Example]:
+    return load_squad(korquad_dev)
+
+
+@pytest.mark.parametrize(
+    ("folder", "ceiling"),
+    [
+        ("tokenizers/kobert", 88.8),
+        ("tokenizers/bert-multilingual", 84.3),
+        ("tokenizers/koelectra-v1", 71.4),
+        ("tokenizers/enliple-32k", 96.8),
+        ("tokenizers/kobigbird", 99.0),
+        ("models/komrc-small-v0", 88.8),
+    ],
+)
+def test_perfect_logits_on_the_dev_set(shared: Path, dev: list[Example], folder: str, ceiling: float) -> None:
+    """With the boundary head every answer is reached; without it, what the tokens allow."""
+    windows = build_windows(dev, load_tokenizer(shared / folder), WindowConfig(), labels=True)
+    whole = np.nonzero(windows.start_position > 0)[0]
+    start = windows.indptr[whole] + windows.start_position[whole]
+    end = windows.indptr[whole] + windows.end_position[whole]
+    total = int(windows.indptr[-1])
+    perfect = FlatLogits(*(np.zeros(shape, np.float32) for shape in (total, total, (total, 8), (total, 8))))
+    assert perfect.drop_front is not None and perfect.drop_back is not None
+    perfect.start[start] = perfect.end[end] = 50
+    perfect.drop_front[start, np.maximum(windows.drop_front[whole], 0)] = 50
+    perfect.drop_back[end, np.maximum(windows.drop_back[whole], 0)] = 50
+
+    def exact(logits: FlatLogits) -> float:
+        ranked = decode(windows, logits, [e.context for e in dev], DecodeConfig(n_best=1))
+        pairs = zip(dev, ranked, strict=True)
+        return score({e.id: e.context[c[0].start : c[0].end] for e, c in pairs}, dev)["exact_match"]
+
+    assert exact(perfect) >= 99.8
+    assert exact(FlatLogits(perfect.start, perfect.end)) == pytest.approx(ceiling, abs=0.06)
