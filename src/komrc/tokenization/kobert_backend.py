@@ -31,6 +31,9 @@ SPECIAL_TOKENS = ("[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]")
 # name). It lowers the score of unknown characters too, which decides nothing: every character of a piece is a
 # piece itself, so an unknown one has no other way through the lattice.
 _NEVER = -1000.0
+# The scores are 32-bit floats from 2 to 32: multiples of 2**-22. As whole numbers they add up without rounding
+# and pass through JSON unchanged; else ties in the lattice would be broken by the last bit.
+_SCALE = 2.0**22
 # What Python splits at beyond Rust's white space, and what nmt_nfkc makes a space.
 _SPACES = "[\x1c-\x1f\u200b\u200e\u200f\u2581\ufeff\ufffd]"
 _FIRST_MARK, _LAST_MARK = 0x300, 0x20000  # combining marks lie between them
@@ -56,7 +59,7 @@ def build_backend(spm: Path, vocab: Path, *, do_lower_case: bool = False) -> Tok
             where=str(vocab),
             fix="take both files from one repository, such as monologg/kobert",
         )
-    backend = Tokenizer(models.Unigram([(p, scores.get(p, _NEVER)) for p in pieces], unk_id=0))
+    backend = Tokenizer(models.Unigram([(p, scores.get(p, _NEVER) * _SCALE) for p in pieces], unk_id=0))
     steps = [
         normalizers.Replace(Regex("``|''"), '"'),
         normalizers.NFKD(),
@@ -123,7 +126,8 @@ def _read_scores(path: Path) -> dict[str, float]:
             ):  # a piece: 1 text, 2 score, 3 type (1: an ordinary one)
                 piece = dict(_fields(value))
                 if piece.get(3, 1) == 1:
-                    scores[_bytes(piece[1]).decode("utf-8")] = struct.unpack("<f", _bytes(piece[2]))[0]
+                    score: float = struct.unpack("<f", _bytes(piece[2]))[0]
+                    scores[_bytes(piece[1]).decode("utf-8")] = score
             elif field == 3 and isinstance(value, bytes):  # the normalizer: 1 its name
                 name = _bytes(dict(_fields(value)).get(1, b""))
     except (ValueError, KeyError, IndexError, struct.error) as error:

@@ -89,21 +89,6 @@ def _cut(text: str, reached: int, start: int, last: re.Match[str]) -> int:
     return last.start() if last.start() > reached else start
 
 
-@dataclass(frozen=True, slots=True)
-class TokenizedText:
-    """A text's tokens, without special tokens.
-
-    ``offsets`` are half-open code-point spans of the raw text; none begins or ends in white space. The span
-    of a token that only marks a word's start is empty and stands at that start.
-    """
-
-    ids: list[int]
-    offsets: list[Offsets]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
 class OffsetRepair:
     """Exact offsets for one backend.
 
@@ -146,17 +131,40 @@ class OffsetRepair:
             ]
         return offsets
 
-    def whole(self, text: str, encoding: tokenizers.Encoding) -> TokenizedText:
-        """The tokens of a whole text with exact spans."""
-        ids = encoding.ids
-        return TokenizedText(ids, self.exact(text, ids, encoding.offsets, self.edges(text, encoding)))
-
 
 def _stripped(text: str, span: Offsets) -> Offsets:
     start, end = span
     piece = text[start:end]
     start += len(piece) - len(piece.lstrip())
     return start, max(start, start + len(piece.strip()))
+
+
+class TokenizedText:
+    """The tokens of a whole text, without special tokens.
+
+    Args:
+        text: the raw text.
+        encoding: what the backend made of it.
+        repair: of the backend.
+    """
+
+    def __init__(self, text: str, encoding: tokenizers.Encoding, repair: OffsetRepair) -> None:
+        self.ids: list[int] = encoding.ids
+        self._text = text
+        self._encoding = encoding
+        self._repair = repair
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def offsets(self) -> list[Offsets]:
+        """Half-open code-point spans of the raw text; none begins or ends in white space.
+
+        The span of a token that only marks a word's start is empty and stands at that start.
+        """
+        edges = self._repair.edges(self._text, self._encoding)
+        return self._repair.exact(self._text, self.ids, self._encoding.offsets, edges)
 
 
 class ExactEncoding:

@@ -49,7 +49,9 @@ class ReaderTokenizer:
             encodings = self.backend.encode_batch(texts, add_special_tokens=False)
         except (UnicodeError, TypeError) as error:
             raise _unreadable(texts, error) from error
-        return [self._repair.whole(text, found) for text, found in zip(texts, encodings, strict=True)]
+        return [
+            TokenizedText(text, found, self._repair) for text, found in zip(texts, encodings, strict=True)
+        ]
 
 
 def _unreadable(texts: Sequence[str], error: Exception) -> InputError:
