@@ -134,7 +134,8 @@ class Reader:
         None where no token covers a character of the context. Raises InputError for an empty question or
         context, or one that is not text.
         """
-        return self.read_many([(question, context)], top_k=top_k)[0]
+        (prediction,) = self.stream([Example("", question, context)], top_k=top_k)
+        return list(prediction.answers)
 
     def read_many(
         self, pairs: Iterable[tuple[str, str]], *, top_k: int = 1, progress: bool = False
@@ -287,7 +288,7 @@ class Reader:
 
 
 def _check(text: object, what: str, name: str) -> None:
-    where = f"{what} of {name}"
+    where = f"{what} of {name}" if name else what
     if not isinstance(text, str):
         raise InputError(f"must be text, found {type(text).__name__}", where=where)
     if not text.strip():

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from komrc.errors import StorageError
 
@@ -43,21 +44,32 @@ def _failed(path: Path, error: OSError) -> StorageError:
     )
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file, whole or not at all. Raises StorageError."""
+@contextmanager
+def replacing_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which then takes the place of ``path``; on an error ``path`` stays as it was.
+
+    Raises StorageError.
+    """
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync(path.parent)
     except OSError as error:
+        raise _failed(path, error) from error
+    finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise _failed(path, error) from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all. Raises StorageError."""
+    with replacing_file(path) as file:
+        file.write(data)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,0 +1,120 @@
+"""``komrc ask``: answer one question on a text."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from komrc.cli import reader_options
+from komrc.errors import InputError
+from komrc.types import Answer
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+EXAMPLES = """\
+examples:
+  komrc ask "훈민정음은 언제 반포되었나?" --context hunmin.txt
+  cat article.txt | komrc ask "누가 만들었나?" --context - --top-k 3
+  komrc ask "수도는 어디인가?" --context city.txt --model models --json
+
+Without a terminal each answer is a line: text, start, end, score, separated by tabs. Offsets count characters
+(code points) from 0; end is one behind the last.
+"""
+
+_SENTENCE_END = re.compile(r"(?<=[.!?。])\s+|\n+")
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "ask",
+        help="answer one question on a text",
+        description="Answer one question on a text.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("question", metavar="QUESTION", help="the question")
+    parser.add_argument(
+        "--context", required=True, metavar="FILE", help="the text to read, UTF-8; - reads standard input"
+    )
+    parser.add_argument(
+        "--top-k", type=reader_options.positive, default=1, metavar="N", help="answers (default: 1)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    reader_options.add_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the answers, best first."""
+    context = _read(args.context)
+    answers = reader_options.load_reader(args).read(args.question, context, top_k=args.top_k)
+    if args.json:
+        print(json.dumps(_as_json(args.question, answers), ensure_ascii=False, indent=2))
+    elif sys.stdout.isatty():
+        _show(answers, context)
+    else:
+        for answer in answers:
+            print(" ".join(answer.text.split()), answer.start, answer.end, f"{answer.score:.4f}", sep="\t")
+    if not answers:
+        print("komrc: the text has nothing that the model's tokens cover", file=sys.stderr)
+    return 0
+
+
+def _read(name: str) -> str:
+    """The text, its line ends as they are, so that offsets hold. Raises InputError."""
+    where = "standard input" if name == "-" else name
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(
+            f"can't be read ({error.strerror or error})", where=where, fix="give a text file, or -"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"is not UTF-8 (byte {error.start})", where=where, fix="convert it: iconv -f CP949 -t UTF-8"
+        ) from error
+
+
+def _as_json(question: str, answers: Sequence[Answer]) -> dict[str, object]:
+    return {
+        "question": question,
+        "answers": [
+            {"text": a.text, "start": a.start, "end": a.end, "score": a.score}
+            | ({"untrimmed": [a.untrimmed.start, a.untrimmed.end]} if a.untrimmed else {})
+            for a in answers
+        ],
+    }
+
+
+def _show(answers: Sequence[Answer], context: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for answer in answers:
+        place = f"  {answer.score:.1%}  {answer.start}–{answer.end}"
+        title = Text(" ".join(answer.text.split()) or "(no answer)", style="bold")
+        console.print(title.append(place, style="dim not bold"))
+        if answer.text:
+            console.print(_sentence(context, answer))
+
+
+def _sentence(context: str, answer: Answer) -> Text:
+    """The sentence around the answer, the answer marked."""
+    from rich.text import Text
+
+    before = [match.end() for match in _SENTENCE_END.finditer(context, 0, answer.start)]
+    behind = _SENTENCE_END.search(context, answer.end)
+    begin, end = before[-1] if before else 0, behind.start() if behind else len(context)
+    text = Text("  ")
+    text.append(context[begin : answer.start])
+    text.append(context[answer.start : answer.end], style="bold black on yellow")
+    return text.append(context[answer.end : end])
