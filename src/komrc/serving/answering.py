@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from komrc.errors import InputError
+from komrc.errors import EngineError, InputError, KomrcError
 from komrc.features import batches
 from komrc.reader import Reader, Reading
 from komrc.serving.batching import Batcher, Job, Part
@@ -147,7 +147,12 @@ class Answering:
             for i in indices:
                 reading, n = owners[i]
                 together.setdefault(id(reading), (reading, []))[1].append(n)
-            self.reader.run(list(together.values()))
+            try:
+                self.reader.run(list(together.values()))
+            except KomrcError:
+                raise
+            except Exception as error:
+                raise EngineError(f"failed ({error})", where=f"engine {self.reader.engine.name}") from error
 
     def _check(self, pairs: Pairs, wishes: Wishes) -> None:
         options = self._options

@@ -23,7 +23,7 @@ from komrc import __version__, hub
 from komrc.datasets import load_squad
 from komrc.errors import InputError, KomrcError
 from komrc.serving.answering import Answering, Outcome, Pairs, Wishes
-from komrc.serving.errors import Failure, failure_of_status, failure_of_validation, not_ready
+from komrc.serving.errors import INTERNAL, Failure, failure_of_status, failure_of_validation, not_ready
 from komrc.serving.gate import Gate, Readiness, failure_of_any
 from komrc.serving.loading import Loaded
 from komrc.serving.metrics import Metrics
@@ -159,8 +159,9 @@ async def _start(
             service.readiness.state = "ready"
     except Exception as error:
         if on_loaded is None:
-            raise
-        on_loaded(error)
+            logger.exception("the model can't be loaded")
+        else:
+            on_loaded(error)
     else:
         if on_loaded is not None:
             on_loaded(None)
@@ -211,7 +212,11 @@ def _handle_errors(app: FastAPI) -> None:
         response.headers.update(error.headers or {})
         return response
 
+    async def unforeseen(_: Request, __: Exception) -> Response:
+        return respond(INTERNAL)  # the gate gets the exception too, and logs it
+
     app.add_exception_handler(KomrcError, ours)
+    app.add_exception_handler(Exception, unforeseen)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, framework)
 

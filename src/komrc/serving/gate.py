@@ -78,10 +78,11 @@ class Gate:
             return
         began = time.monotonic()
         status = 499  # the client went away
-        started = False
+        started = complete = False
 
         async def send_guarded(message: Message) -> None:
-            nonlocal status, started
+            nonlocal status, started, complete
+            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
             if message["type"] == "http.response.start":
                 started, status = True, message["status"]
                 message["headers"] = [*message["headers"], *_security(scope["path"])]
@@ -97,9 +98,10 @@ class Gate:
                 await answer_with(failure, send_guarded)
         except Exception:
             logger.exception("%s failed", _route(scope))
-            if started:
-                raise
-            await answer_with(INTERNAL, send_guarded)
+            if not started:
+                await answer_with(INTERNAL, send_guarded)
+            elif not complete:
+                raise  # uvicorn then cuts the connection: half an answer must not look whole
         finally:
             route, seconds = _route(scope), time.monotonic() - began
             self._metrics.requests.labels(route, str(status)).inc()

@@ -1,0 +1,43 @@
+"use strict";
+// Every word on the page, in both languages.
+const WORDS = {
+  ko: {
+    skip: "질문으로 건너뛰기", tagline: "한국어 지문에서 답을 찾습니다", passage: "지문", sample: "예시 지문",
+    open: ".txt 열기", edit: "고치기", passageHint: "글을 붙여 넣거나 .txt 파일을 여기에 놓으세요.",
+    drop: "여기에 놓으세요", question: "질문", questionHint: "예: 훈민정음을 만든 사람은?",
+    impossible: "답이 없을 수도 있음", shortcut: "Ctrl+Enter", cancel: "그만두기", ask: "답 찾기", key: "API 키",
+    working: "읽는 중", answer: "답", others: "후보", history: "물어본 것", forget: "지우기",
+    noAnswer: "지문에 답이 없습니다", none: "답 없음", language: "English",
+    count: (n) => `${n.toLocaleString("ko")}자`,
+    score: (p) => `확률 ${p}`,
+    timing: (ms, windows) => windows ? `${ms} ms, 창 ${windows}개` : `${ms} ms, 기억해 둔 답`,
+    progress: (done, total) => `창 ${total}개 중 ${done}개`,
+    candidate: (rank, text, p) => `${rank}번째 후보 ${text}, 확률 ${p}`,
+    emptyPassage: "지문을 먼저 넣어 주세요.", emptyQuestion: "질문을 적어 주세요.",
+    badFile: "이 파일은 읽을 수 있는 글이 아닙니다. UTF-8이나 EUC-KR로 된 .txt 파일을 주세요.",
+    network: "서버에 닿지 않습니다. 서버가 켜져 있는지 보고 다시 해 보세요.",
+    codes: {
+      queue_full: "서버가 바쁩니다. 잠시 뒤에 다시 해 보세요.", deadline: "시간 안에 답을 찾지 못했습니다. 글을 줄이거나 잠시 뒤에 다시 해 보세요.",
+      loading: "모델을 불러오는 중입니다. 잠시 뒤에 다시 해 보세요.", draining: "서버가 꺼지는 중입니다.",
+      too_large: "글이 너무 깁니다. 나누어 물어 주세요.", api_key: "API 키를 넣어 주세요.",
+      invalid_input: "서버가 받을 수 없는 입력입니다.", internal: "서버에 문제가 생겼습니다.", engine: "모델을 실행하지 못했습니다.",
+    },
+  },
+  en: {
+    skip: "Skip to the question", tagline: "Finds answers in Korean text", passage: "Passage", sample: "Sample passages",
+    open: "Open .txt", edit: "Edit", passageHint: "Paste a text, or drop a .txt file here.",
+    drop: "Drop it here", question: "Question", questionHint: "For example: 훈민정음을 만든 사람은?",
+    impossible: "There may be no answer", shortcut: "Ctrl+Enter", cancel: "Cancel", ask: "Ask", key: "API key",
+    working: "Reading", answer: "Answer", others: "Candidates", history: "Asked so far", forget: "Clear",
+    noAnswer: "The passage holds no answer", none: "No answer", language: "한국어",
+    count: (n) => `${n.toLocaleString("en")} characters`,
+    score: (p) => `Probability ${p}`,
+    timing: (ms, windows) => windows ? `${ms} ms, ${windows} window${windows > 1 ? "s" : ""}` : `${ms} ms, remembered`,
+    progress: (done, total) => `${done} of ${total} windows`,
+    candidate: (rank, text, p) => `Candidate ${rank}: ${text}, probability ${p}`,
+    emptyPassage: "Give a passage first.", emptyQuestion: "Write a question.",
+    badFile: "This file is not text that can be read. Use a .txt file in UTF-8 or EUC-KR.",
+    network: "The server can't be reached. See whether it runs, and try again.",
+    codes: {},
+  },
+};
