@@ -31,8 +31,8 @@ SPECIAL_TOKENS = ("[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]")
 # name). It lowers the score of unknown characters too, which decides nothing: every character of a piece is a
 # piece itself, so an unknown one has no other way through the lattice.
 _NEVER = -1000.0
-# The scores are 32-bit floats from 2 to 32: multiples of 2**-22. As whole numbers they add up without rounding
-# and pass through JSON unchanged; else ties in the lattice would be broken by the last bit.
+# The scores are 32-bit floats from 2 to 32: multiples of 2**-22. As whole numbers they add up without
+# rounding and pass through JSON unchanged; else ties in the lattice would be broken by the last bit.
 _SCALE = 2.0**22
 # What Python splits at beyond Rust's white space, and what nmt_nfkc makes a space.
 _SPACES = "[\x1c-\x1f\u200b\u200e\u200f\u2581\ufeff\ufffd]"

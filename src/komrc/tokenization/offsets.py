@@ -24,7 +24,7 @@ WORD_START = "▁"
 _CARE = re.compile(
     "``|''|[^\t\n\r -~\xa0-\xa7\xa9-\xac\xae\xb0-\xb3\xb5-\xb7\xb9-\u02af"
     "\u0391-\u03ff\u0400-\u0482\u048a-\u052f"
-    "\u1e00-\u1eff\u2010-\u2016\u2018-\u2027\u2030-\u203d\u20a0-\u20bf\u2100-\u26ff\u3000-\u3029\u3041-\u3096"
+    "\u1e00-\u1eff\u2010-\u2016\u2018-\u2027\u2030-\u203d\u20a0-\u20bf\u2100-\u2580\u2582-\u26ff\u3000-\u3029\u3041-\u3096"
     "\u30a1-\u30fc\u3200-\u33ff\u4e00-\u9fff\uac00-\ud7a3\uff01-\uff5e]"
 )
 _SOLID = re.compile(r"\S+")
