@@ -122,8 +122,8 @@ def questions(path):
 def test_real_golds_survive_and_whole_words_are_mended(korquad_dev):
     """A tenth of KorQuAD's dev set: golds as they are, and snapped to whole white-space words."""
     golds, words, texts = [], [], []
-    for context, start, answers in list(questions(korquad_dev))[::10]:
-        end = start + len(answers[0])
+    for context, gold_start, answers in list(questions(korquad_dev))[::10]:
+        start, end = gold_start, gold_start + len(answers[0])
         golds.append((context, start, end))
         while start > 0 and not context[start - 1].isspace():
             start -= 1

@@ -1,0 +1,121 @@
+"""``komrc report``: a page that shows where points are lost."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from komrc import datasets, evaluation, storage
+from komrc.errors import UsageError
+
+EXAMPLES = """\
+examples:
+  komrc report KorQuAD_v1.0_dev.json models/predictions_.json --output report.html
+  komrc report KorQuAD_v1.0_dev.json models/predictions_.json --nbest models/nbest_predictions_.json \\
+      --model models --output report.html --json report.json
+  komrc report KorQuAD_v1.0_dev.json old.json --compare new.json --output difference.html
+
+The page is one file in Korean and English: it asks nothing of the network. --json writes the same numbers.
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "report",
+        help="a page that shows where points are lost",
+        description="Where points are lost: slices, kinds of errors, reliability of scores, two runs.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data", metavar="DATA", type=Path, help="questions with reference answers")
+    parser.add_argument(
+        "predictions", metavar="PREDICTIONS", type=Path, help='JSON object {"question id": "answer"}'
+    )
+    parser.add_argument("--output", type=Path, metavar="HTML", help="the page to write")
+    parser.add_argument("--json", type=Path, metavar="JSON", help="write the numbers as JSON")
+    parser.add_argument(
+        "--nbest",
+        type=Path,
+        metavar="FILE",
+        help="n-best file of the same run: adds the reliability of scores",
+    )
+    parser.add_argument(
+        "--compare", type=Path, metavar="FILE", help="predictions of a second run, to compare with the first"
+    )
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="model folder or hub id that predicted: its tokenizer and window lengths add the ceiling, "
+        "answers that tokens can't reach, and answers cut by windows",
+    )
+    parser.add_argument(
+        "--trim-particles",
+        choices=("kiwi",),
+        help="trim the predictions first; without --compare the page compares them with the untrimmed",
+    )
+    parser.add_argument(
+        "--skip-invalid", action="store_true", help="leave damaged questions out instead of stopping"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.output is None and args.json is None:
+        raise UsageError("there is nothing to write", fix="give --output report.html or --json report.json")
+    # Matplotlib and the tokenizers are loaded by what is asked for.
+    from komrc.report.analysis import analyse, load_scores
+
+    examples = datasets.load_squad(args.data, skip_invalid=args.skip_invalid)
+    predictions: Mapping[str, str] = evaluation.load_predictions(args.predictions)
+    name = f"{args.data.name} · {args.predictions.name}"
+    other, other_name = None, None
+    if args.compare is not None:
+        other, other_name = evaluation.load_predictions(args.compare), args.compare.name
+    if args.trim_particles:
+        trimmed = evaluation.trim_predictions(examples, predictions)
+        if args.compare is None:
+            other, other_name = trimmed, f"{args.predictions.name} --trim-particles {args.trim_particles}"
+        else:
+            predictions, name = trimmed, f"{name} --trim-particles {args.trim_particles}"
+            other = evaluation.trim_predictions(examples, other or {})
+    tokenizer = windows = None
+    if args.model is not None:
+        from komrc import hub
+        from komrc.features import WindowConfig
+        from komrc.settings import ReaderSettings
+        from komrc.tokenization import load_tokenizer
+
+        folder = hub.resolve(args.model)
+        settings = ReaderSettings.load(folder)
+        tokenizer = load_tokenizer(folder)
+        windows = WindowConfig(settings.max_seq_length, settings.doc_stride, settings.max_query_length)
+    report = analyse(
+        examples,
+        predictions,
+        name=name,
+        scores=load_scores(args.nbest) if args.nbest else None,
+        other=other,
+        other_name=other_name,
+        tokenizer=tokenizer,
+        windows=windows,
+    )
+    if args.json is not None:
+        storage.write_json(args.json, report.to_json())
+    if args.output is not None:
+        try:
+            from komrc.report.page import render
+
+            page = render(report)
+        except ModuleNotFoundError as error:
+            if error.name != "matplotlib":
+                raise
+            raise UsageError(
+                "the page's charts need the package matplotlib",
+                where="--output",
+                fix="pip install 'komrc[report]', or give --json alone",
+            ) from error
+        storage.write_text(args.output, page)
+        print(f"wrote {args.output}", file=sys.stderr)
+    return 0
