@@ -1,0 +1,151 @@
+"""``komrc demo``: a real, short run with a tiny reader in the embedded one's place, and what it refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shlex
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from komrc import Reader, hub
+from komrc.cli import build_parser, demo, main
+from komrc.datasets import load_squad
+from komrc.errors import UsageError
+from komrc.metrics import korquad
+
+
+@dataclass(frozen=True)
+class Shown:
+    output: Path
+    data: Path
+    text: str
+
+    def commands(self) -> list[list[str]]:
+        lines = [line.strip() for line in self.text.splitlines()]
+        return [shlex.split(line)[2:] for line in lines if line.startswith("$ ")]
+
+
+def tiny_reader(folder: Path) -> Path:
+    """A random reader that has the embedded one's tokenizer and settings."""
+    import torch
+    from transformers import BertConfig, BertForQuestionAnswering
+
+    torch.manual_seed(0)
+    embedded = hub.embedded_model()
+    config = BertConfig.from_pretrained(
+        embedded, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
+    BertForQuestionAnswering(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "komrc.json"):
+        shutil.copy(embedded / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    """Two steps on one paragraph of the sample, evaluated on another."""
+    folder = tmp_path_factory.mktemp("demo")
+    data, output = folder / "data", folder / "model"
+    data.mkdir()
+    for part, name in (("train", "KorQuAD_v1.0_train.json"), ("dev", "KorQuAD_v1.0_dev.json")):
+        whole = json.loads(hub.sample_data(part).read_text(encoding="utf-8"))
+        whole["data"] = whole["data"][-1:]
+        (data / name).write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")
+    tiny = tiny_reader(folder / "tiny")
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
+        patch.setattr(hub, "embedded_model", lambda: tiny)
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.setenv("KOMRC_DATA", str(data))
+        patch.setenv("COLUMNS", "200")
+        code = main(["demo", "--output", str(output), "--max-steps", "2"])
+    assert code == 0
+    return Shown(output, data, out.getvalue())
+
+
+def test_it_trains_a_model_that_answers(shown: Shown) -> None:
+    answer = Reader.load(shown.output).read("해 뜨는 곳은 어디인가?", "해는 동쪽에서 떠서 서쪽으로 진다.")[0]
+    assert answer.text
+    rounds = json.loads((shown.output / "eval_results.json").read_text())["rounds"]
+    assert rounds[-1]["step"] == 2  # EM and F1 are told while it trains
+    assert json.loads((shown.output / "config.json").read_text())["hidden_size"] == 32
+
+
+def test_it_shows_the_official_figures_of_the_files_it_wrote(
+    shown: Shown, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = next(c for c in shown.commands() if c[0] == "evaluate" and c[-1].endswith("predictions_.json"))
+    assert main(command) == 0
+    scores = json.loads(capsys.readouterr().out)
+    row = next(line for line in shown.text.splitlines() if line.strip().startswith("fine-tuned"))
+    assert row.split()[1:] == [f"{scores['exact_match']:.1f}", f"{scores['f1']:.1f}"]
+
+
+def test_it_answers_three_questions_on_the_passage(shown: Shown) -> None:
+    passage = (shown.output / demo.PASSAGE).read_text(encoding="utf-8")
+    asked = [e for e in load_squad(hub.sample_data("dev")) if e.id in demo.ASKED]
+    assert len(asked) == 3
+    assert {e.context + "\n" for e in asked} == {passage}
+    reader = Reader.load(shown.output)
+    for example in asked:
+        line = next(row for row in shown.text.splitlines() if row.strip().startswith(example.question))
+        answer = reader.read(example.question, example.context)[0]
+        assert f" {answer.text} " in line
+        right = korquad.exact_match(answer.text, example.answers[0].text)
+        assert line.rstrip().endswith("right" if right else f"expected: {example.answers[0].text}")
+
+
+def test_each_command_it_names_exists_and_takes_these_options(shown: Shown) -> None:
+    names = [command[0] for command in shown.commands()]
+    assert set(names) == {"data", "evaluate", "train", "ask", "serve"}
+    for command in shown.commands():
+        build_parser([command[0]]).parse_args(command)
+
+
+def test_data_is_the_sample_unless_files_are_named(tmp_path: Path) -> None:
+    assert demo.find_data(None, None, None) == (hub.sample_data("train"), hub.sample_data("dev"))
+    for name in ("KorQuAD_v1.0_prerelease-2018-09.json", "KorQuAD_v1.0_dev.json", "other.json"):
+        (tmp_path / name).touch()
+    found = demo.find_data(tmp_path, None, None)
+    assert [path.name for path in found] == ["KorQuAD_v1.0_prerelease-2018-09.json", "KorQuAD_v1.0_dev.json"]
+    (tmp_path / "KorQuAD_v1.0_train.json").touch()  # the official file goes first
+    assert demo.find_data(tmp_path, None, "other.json") == (
+        tmp_path / "KorQuAD_v1.0_train.json",
+        tmp_path / "other.json",
+    )
+
+
+def test_data_that_is_missing_or_ambiguous_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such folder"):
+        demo.find_data(tmp_path / "nowhere", None, None)
+    with pytest.raises(UsageError, match="no JSON file at all"):
+        demo.find_data(tmp_path, None, None)
+    for name in ("train-a.json", "train-b.json", "dev.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(UsageError, match=r"train-a\.json, train-b\.json.*"):
+        demo.find_data(tmp_path, None, None)
+    with pytest.raises(UsageError, match="no such file"):
+        demo.find_data(tmp_path, "train-c.json", None)
+
+
+def test_somebody_elses_model_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weeks of work")
+    assert main(["demo", "--output", str(tmp_path)]) == 2
+    assert "no demo wrote" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+    assert (tmp_path / "model.safetensors").read_bytes() == b"weeks of work"
+
+
+def test_without_torch_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "find_spec", lambda name: None if name == "torch" else object())
+    assert main(["demo", "--output", str(tmp_path / "model")]) == 8
+    assert "pip install 'komrc[train]'" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
