@@ -86,7 +86,8 @@ class Gate:
             if message["type"] == "http.response.start":
                 started, status = True, message["status"]
                 message["headers"] = [*message["headers"], *_security(scope["path"])]
-                if self._readiness.state == "draining":
+                closes = any(name == b"connection" for name, _ in message["headers"])
+                if self._readiness.state == "draining" and not closes:
                     message["headers"].append((b"connection", b"close"))
             await send(message)
 

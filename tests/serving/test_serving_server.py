@@ -1,0 +1,160 @@
+"""The server as a program: start, failure to start, several processes, and an end that loses nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+from conftest import SOURCE
+
+BODY = {"inputs": {"question": "언제?", "context": "1443년에."}}
+
+
+def test_one_line_when_ready_and_quiet_after(programs):
+    one = programs()
+    httpx.get(one.url + "/health")
+    assert one.log.read_text().count("\n") == 1
+
+
+def test_sigterm_answers_what_was_accepted(programs):
+    one = programs("--request-timeout", "20", "--cache-answers", "0", FAKE_SECONDS="2")
+
+    def ask(n):
+        body = {"inputs": {"question": f"{n}?", "context": "1443년에."}}
+        return httpx.post(one.url + "/predict", json=body, timeout=20).status_code
+
+    with ThreadPoolExecutor(13) as pool:
+        asked = [pool.submit(ask, n) for n in range(12)]
+        deadline = time.monotonic() + 10
+        while "komrc_queue_length 12.0" not in httpx.get(one.url + "/metrics").text:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        one.process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        assert httpx.get(one.url + "/ready").json() == {"status": "draining"}
+        assert httpx.post(one.url + "/predict", json=BODY).status_code == 503
+        assert [one.result() for one in asked] == [200] * 12
+    assert one.process.wait(10) == -signal.SIGTERM
+
+
+def test_shutdown_ends_in_time_whatever_runs(programs):
+    one = programs("--shutdown-timeout", "0.5", FAKE_SECONDS="3")
+    with socket.create_connection((one.host, one.port)) as connection:
+        text = json.dumps(BODY).encode()
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+            b"content-length: %d\r\n\r\n%s" % (len(text), text)
+        )
+        time.sleep(0.3)
+        one.process.send_signal(signal.SIGTERM)
+        assert one.process.wait(8) == -signal.SIGTERM
+
+
+def test_sigterm_while_loading_ends_at_once(programs):
+    one = programs(wait=False, FAKE_LOAD_SECONDS="60")
+    time.sleep(3)
+    one.process.send_signal(signal.SIGTERM)
+    one.process.wait(10)
+
+
+def test_a_model_that_can_not_be_loaded_ends_the_server(programs):
+    started = [programs(*flags, wait=False, FAKE_LOAD_ERROR="1") for flags in ((), ("--workers", "2"))]
+    for one in started:
+        assert one.process.wait(30) == 4
+        log = one.log.read_text()
+        assert "look elsewhere" in log.lower() and "Traceback" not in log
+
+
+def test_several_workers_answer_and_end_together(programs):
+    two = programs("--workers", "2")
+    time.sleep(1.5)
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(lambda _: httpx.post(two.url + "/forward", json=BODY).status_code, range(24)))
+    assert set(codes) <= {200, 503}  # 503: the second one is still loading
+    metrics = httpx.get(two.url + "/metrics").text
+    line = next(
+        row
+        for row in metrics.splitlines()
+        if row.startswith('komrc_requests_total{route="/forward",status="200"')
+    )
+    assert float(line.split()[-1]) == codes.count(200)
+    two.process.send_signal(signal.SIGTERM)
+    assert two.process.wait(15) == 128 + signal.SIGTERM
+
+
+def test_a_taken_port_is_said_plainly(programs, program):
+    second = subprocess.run(
+        [sys.executable, "-m", "komrc", "serve", "--port", str(program.port)],
+        env={"PYTHONPATH": str(SOURCE), "PATH": ""},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert second.returncode == 2
+    assert "--port" in second.stderr and "Traceback" not in second.stderr
+
+
+def test_listening_beyond_this_machine_is_warned_of(programs, program):
+    assert "other machines" in programs("--host", "0.0.0.0").log.read_text()
+    assert "other machines" not in program.log.read_text()
+
+
+def test_the_hugging_face_client_works_unchanged(program):
+    from huggingface_hub import InferenceClient
+
+    context = "훈민정음은 1443년에 창제되었다."
+    for address in (program.url + "/predict", program.url):
+        client = InferenceClient(address)
+        best = client.question_answering(question="언제?", context=context)
+        assert best.answer == context[best.start : best.end]
+        listed = client.question_answering(
+            question="언제?",
+            context=context,
+            top_k=3,
+            align_to_words=False,
+            max_answer_len=5,
+            max_seq_len=128,
+            max_question_len=20,
+            doc_stride=16,
+            handle_impossible_answer=False,
+        )
+        assert len(listed) == 3 and all(0 <= one.score <= 1 for one in listed)
+
+
+def test_serving_needs_neither_torch_nor_transformers():
+    code = """
+import sys
+sys.path.insert(0, sys.argv[1])
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "transformers"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Refuse())
+from fake_server import load
+from komrc.serving.app import create_app
+from komrc.serving.options import ServeOptions
+from starlette.testclient import TestClient
+with TestClient(create_app(ServeOptions(), load)) as web:
+    while web.get("/ready").status_code != 200:
+        pass
+    reply = web.post("/forward", json={"inputs": {"question": "a?", "context": "b c d"}})
+    assert reply.status_code == 200, reply.text
+assert not {"torch", "transformers", "plotly", "kiwipiepy"} & set(sys.modules)
+"""
+    here = str(SOURCE.parent / "tests" / "serving")
+    done = subprocess.run(
+        [sys.executable, "-c", code, here],
+        env={"PYTHONPATH": str(SOURCE)},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
