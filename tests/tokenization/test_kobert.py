@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -197,6 +198,11 @@ def test_the_module_name_of_2020(kobert_folder: Path) -> None:
         "print(K.from_pretrained(sys.argv[1])('한국어')['input_ids'])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(kobert_folder)], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, str(kobert_folder)],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},  # no PYTHONPATH: a bare checkout
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert json.loads(done.stdout) == [2, 4958, 6855, 3]

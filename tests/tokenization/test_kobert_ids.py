@@ -75,7 +75,7 @@ HARD_WORDS = """
 `` '' ''' `'` " “인용” ‘것’ 「책」 《포켓몬》 café naïve Ångström 漢字 日本語 テスト が 😀👍🏽 ㅎㅏㄴ ﾡﾢ
 ´ ¨ ¸ ˚ ［ＣＬＳ］ [ＵNK] 갃갅 뷁 م ع ไทย हिन्दी
 """
-HARD_CHARACTERS = "e\u0301 \u1112\u1161\u11ab 각\u11a8 か\u3099 👨\u200d👩\u200d👧 ❤\ufe0f \U000105d2 \U00011938 \x00 \x01 \x7f"
+HARD_CHARACTERS = "e\u0301 \u1112\u1161\u11ab 각\u11a8 か\u3099 👨\u200d👩 ❤\ufe0f \U00011938 \x00 \x01 \x7f"
 SPACES = (
     "\u00a0",
     "\u3000",

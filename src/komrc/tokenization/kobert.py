@@ -81,10 +81,15 @@ class KoBertTokenizer(PreTrainedTokenizerFast):
         **kwargs: Any,
     ) -> KoBertTokenizer:
         """Load from a folder or a hub id; see the class."""
+        offline = True if kwargs.pop("local_files_only", False) else None
         folder = hub.resolve(
-            os.fspath(pretrained_model_name_or_path), files=HUB_FILES, revision=revision, cache_dir=cache_dir
+            os.fspath(pretrained_model_name_or_path),
+            files=HUB_FILES,
+            revision=revision,
+            offline=offline,
+            cache_dir=cache_dir,
         )
-        for option in ("trust_remote_code", "use_fast", "force_download", "local_files_only"):
+        for option in ("trust_remote_code", "use_fast"):  # no code is run, and there is no slow kind
             kwargs.pop(option, None)
         loaded: KoBertTokenizer = super().from_pretrained(
             str(folder), *init_inputs, local_files_only=True, **kwargs
