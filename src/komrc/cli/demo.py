@@ -21,6 +21,7 @@ from komrc.types import Answer, Example
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 _EXAMPLES = """\
 examples:
@@ -94,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(format="  %(message)s", level=logging.WARNING)
     logging.getLogger("komrc").setLevel(logging.INFO)
 
-    screen = Console(highlight=False, markup=False)
+    wide = None if sys.stdout.isatty() else 160  # in a file or a pipe nothing tells how wide lines may be
+    screen = Console(highlight=False, markup=False, width=wide)
     screen.print("KoMRC: from a data set to a model that answers questions, on this machine.", style="bold")
     train, dev = (Part(path, datasets.load_squad(path)) for path in files)
     _show_data(screen, train, dev, own=args.data is not None or args.train_file is not None)
@@ -288,18 +290,22 @@ def _ask(screen: Console, output: Path) -> None:
     passage = Text(context)
     for answer in answers:
         passage.stylize("bold green", answer.start, answer.end)
-    screen.print(Padding(passage, (0, 2)))
+    screen.print(Padding(passage, (0, 2), expand=False))
+    for example, answer in zip(asked, answers, strict=True):
+        screen.print(f"\n  {example.question}", soft_wrap=True)
+        screen.print(_reply(example, answer), soft_wrap=True)
     screen.print()
-    _table(screen, [_reply(example, answer) for example, answer in zip(asked, answers, strict=True)])
     _command(
         screen, "ask", _quoted(asked[0]), "--model", _shown(output), "--context", _shown(output / PASSAGE)
     )
 
 
-def _reply(example: Example, answer: Answer) -> tuple[str, str, str]:
-    right = korquad.exact_match(answer.text, example.answers[0].text)
-    verdict = "right" if right else f"expected: {example.answers[0].text}"
-    return example.question, answer.text, f"{answer.score:.0%} sure, {verdict}"
+def _reply(example: Example, answer: Answer) -> Text:
+    from rich.text import Text
+
+    gold = example.answers[0].text
+    verdict = "right" if korquad.exact_match(answer.text, gold) else f"expected: {gold}"
+    return Text.assemble("    → ", (answer.text, "bold green"), f"   {answer.score:.0%} sure, {verdict}")
 
 
 def _say_next(screen: Console, output: Path) -> None:
@@ -332,14 +338,13 @@ def _heading(screen: Console, number: int | None, text: str) -> None:
 
 def _table(screen: Console, rows: Sequence[Sequence[str]]) -> None:
     """Aligned columns; Hangul counts as two."""
-    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 3))
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    screen.print(Padding(table, (0, 2)))
+    for first, *rest in rows:
+        table.add_row(Text(f"  {first}"), *map(Text, rest))
+    screen.print(table)
 
 
 def _command(screen: Console, *words: object) -> None:
