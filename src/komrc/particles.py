@@ -234,9 +234,12 @@ def _swallowed(context: str, last: _Token, end: int) -> int:
 def _step(context: str, inside: Sequence[_Token], keep: int) -> int:
     """How many of the last of ``inside[:keep]`` are cut next: a particle, or endings with their copula."""
     last, before = inside[keep - 1], inside[keep - 2]
+    word = context[last.start : last.end]
     if last.tag.startswith("J"):
-        unit = context[last.start : last.end] in ("만", "도") and context[before.end - 1].isdigit()
+        unit = word in ("만", "도") and context[before.end - 1].isdigit()
         return 0 if unit and before.end == last.start else 1
+    if last.tag == "NNB" and word in ("때문", "만") and keep < len(inside):  # "전쟁 때문에", "나흘 만에"
+        return 0 if context[before.end - 1].isdigit() else 1
     endings = 0
     while endings < keep and inside[keep - 1 - endings].tag in ("EP", "EF", "EC", "ETM"):
         endings += 1

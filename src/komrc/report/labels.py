@@ -74,6 +74,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "second_prediction": ("둘째 예측", "Second prediction"),
     "empty": ("(없음)", "(none)"),
     "full_text": ("지문 전체", "Full text"),
+    "other_mark": (", 둘째 예측 테두리", ", second prediction outlined"),
     "marks": ("정답 밑줄, 예측 바탕색", "reference underlined, prediction shaded"),
     "numbers": ("표로 보기", "As a table"),
     "count": ("질문", "Questions"),

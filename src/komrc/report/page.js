@@ -118,7 +118,7 @@ function entry(q) {
 
 function refresh() {
   select();
-  $("found").replaceChildren(`${matching.length.toLocaleString()} ${say("shown")}`, make("span", say("marks"), "small legend"));
+  $("found").replaceChildren(`${matching.length.toLocaleString()} ${say("shown")}`, make("span", say("marks") + (data.compared ? say("other_mark") : ""), "small legend"));
   $("list").replaceChildren(...(matching.length ? matching.slice(0, shown).map(entry) : [make("p", say("none_found"), "note")]));
   $("more").hidden = shown >= matching.length;
 }

@@ -23,6 +23,7 @@ from komrc.types import Example, Span
 _LIST_LABELS = (
     "all", "kind", "group", "change", "sort", "by_order", "by_score", "by_f1", "search", "shown", "more",
     "none_found", "gold", "prediction", "second_prediction", "empty", "score", "full_text", "marks",
+    "other_mark",
     "both_right", "won", "lost", "both_wrong",
 )  # fmt: skip
 
