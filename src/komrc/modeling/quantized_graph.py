@@ -2,38 +2,24 @@
 
 The graph's initializers are external data: name, offset and length of the tensors in ``model.safetensors``.
 Products run in int8, embeddings are gathered as int8 and scaled. BERT encoders only: what the embedded
-model is.
-
-Each token's activations have a scale of their own. One scale for a whole window, as ONNX Runtime's dynamic
-quantization has it, costs 1.2 points of EM, and makes an answer depend on what else is in the batch; the
-measurements stand in docs/benchmarks.md. The graph has no attention mask, so that ONNX Runtime takes its
-flash attention: feed windows one at a time.
+model is. There is no attention mask, so that ONNX Runtime takes its flash attention: feed windows one at a
+time.
 """
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from komrc.errors import ModelError
+from komrc.modeling.int8_nodes import CONTRIB, Int8Nodes, Quantized
 from komrc.modeling.quantized import SCALE, is_quantized, read_header
 from komrc.storage import write_bytes
 
 OPSET = 17
-CONTRIB = "com.microsoft"
 PARTS = ("query", "key", "value")
-GELU_BOTTOM = 0.17  # the lowest value of GELU, without its sign
 HEADER_KEY = "weights_header_sha256"  # engines.onnx compares it before it trusts the offsets
-
-
-class Quantized(NamedTuple):
-    """Names in the graph of an activation in int8: value = (values - zero) * step * size."""
-
-    values: str  # uint8 [B, L, H]
-    size: str  # float32 [B, L, 1]: the token's largest magnitude
-    step: str  # scalar
-    zero: str  # scalar
 
 
 def write_graph(weights: Path, config: dict[str, Any], output: Path) -> None:
@@ -56,18 +42,14 @@ def write_graph(weights: Path, config: dict[str, Any], output: Path) -> None:
     onnx.checker.check_model(str(output))  # by path: it looks at the external data, too
 
 
-class _Builder:
-    """Nodes and initializers of one graph, in the order in which they are made."""
+class _Builder(Int8Nodes):
+    """The nodes of a BERT with its heads, over the tensors of one weights file."""
 
     def __init__(self, weights: Path, config: dict[str, Any]) -> None:
-        import onnx
-
-        self.onnx = onnx
-        self.table, _, self.header = read_header(weights)
+        super().__init__()
+        self.entries, _, self.header = read_header(weights)
         self.location = weights.name
         self.config = config
-        self.nodes: list[Any] = []
-        self.initializers: dict[str, Any] = {}
 
     def build(self) -> Any:
         helper, tensor = self.onnx.helper, self.onnx.TensorProto
@@ -76,13 +58,13 @@ class _Builder:
             hidden = self.layer(f"bert.encoder.layer.{layer}.", hidden)
         span = self.float_linear(hidden, "qa_outputs")
         for index, name in enumerate(("start", "end")):
-            chosen = self.constant(f"index.{name}", index)
+            chosen = self.integer(f"index.{name}", index)
             self.node("Gather", [span, chosen], axis=-1, output=name)
         outputs: list[tuple[str, list[str | int]]] = [
             ("start", ["batch", "length"]),
             ("end", ["batch", "length"]),
         ]
-        if "boundary.start.weight" in self.table:
+        if "boundary.start.weight" in self.entries:
             for name, head in (("drop_front", "boundary.start"), ("drop_back", "boundary.end")):
                 self.float_linear(hidden, head, output=name)
                 classes = self.shape(f"{head}.weight")[0]
@@ -108,20 +90,20 @@ class _Builder:
         return model
 
     def embeddings(self) -> str:
-        types = self.rows("bert.embeddings.token_type_embeddings.weight", "token_type_ids")
-        words = self.rows("bert.embeddings.word_embeddings.weight", "input_ids")
+        types = self.table("bert.embeddings.token_type_embeddings", "token_type_ids")
+        words = self.table("bert.embeddings.word_embeddings", "input_ids")
         size = self.node("Shape", ["input_ids"], start=1, end=2)
         length = self.node("Squeeze", [size])
-        zero, one = self.constant("zero", 0), self.constant("one", 1)
+        zero, one = self.integer("zero", 0), self.integer("one", 1)
         places = self.node("Range", [zero, length, one])
-        positions = self.rows("bert.embeddings.position_embeddings.weight", places)
+        positions = self.table("bert.embeddings.position_embeddings", places)
         total = self.node("Add", [self.node("Add", [words, types]), positions])
         return self.norm(total, "bert.embeddings.LayerNorm")
 
     def layer(self, prefix: str, hidden: str) -> str:
         """[B, L, H] -> [B, L, H]"""
-        inputs = self.quantized(hidden, signed=True)
-        parts = [self.product(inputs, f"{prefix}attention.self.{part}") for part in PARTS]
+        inputs = self.quantized(hidden)
+        parts = [self.linear(inputs, f"{prefix}attention.self.{part}") for part in PARTS]
         biases = [self.weight(f"{prefix}attention.self.{part}.bias") for part in PARTS]
         heads = self.config["num_attention_heads"]
         context = self.node(
@@ -130,34 +112,21 @@ class _Builder:
             domain=CONTRIB,
             num_heads=heads,
         )
-        projected = self.product(self.quantized(context, signed=True), f"{prefix}attention.output.dense")
+        projected = self.linear(self.quantized(context), f"{prefix}attention.output.dense")
         hidden = self.add_and_norm(projected, hidden, f"{prefix}attention.output")
-        inner = self.product(self.quantized(hidden, signed=True), f"{prefix}intermediate.dense")
+        inner = self.linear(self.quantized(hidden), f"{prefix}intermediate.dense")
         inner = self.node(
             "BiasGelu", [inner, self.weight(f"{prefix}intermediate.dense.bias")], domain=CONTRIB
         )
-        outer = self.product(self.quantized(inner, signed=False), f"{prefix}output.dense")
+        outer = self.linear(self.quantized(inner, after_gelu=True), f"{prefix}output.dense")
         return self.add_and_norm(outer, hidden, f"{prefix}output")
 
-    def quantized(self, value: str, *, signed: bool) -> Quantized:
-        """uint8, one scale a token; ``signed=False``: what GELU returns, which is never below -0.17."""
-        top = self.node("ReduceMax", [value], axes=[-1], keepdims=1)
-        if signed:
-            bottom = self.node("Neg", [self.node("ReduceMin", [value], axes=[-1], keepdims=1)])
-            size, zero = self.node("Max", [top, bottom]), 128
-        else:
-            size, zero = self.node("Max", [top, self.real("gelu.floor", GELU_BOTTOM * 191 / 64)]), 64
-        step = self.real(f"step.{zero}", 1 / (255 - zero))
-        offset = self.byte(f"zero.{zero}", zero)
-        relative = self.node("Mul", [value, self.node("Reciprocal", [size])])
-        return Quantized(self.node("QuantizeLinear", [relative, step, offset]), size, step, offset)
-
-    def product(self, value: Quantized, name: str) -> str:
+    def linear(self, value: Quantized, name: str) -> str:
         """Product with a linear layer's weight; its bias is left to the next node."""
-        weight, scale = self.weight(f"{name}.weight"), self.weight(f"{name}.weight{SCALE}")
-        inputs = [value.values, weight, value.step, scale, value.zero]
-        relative = self.node("MatMulIntegerToFloat", inputs, domain=CONTRIB)
-        return self.node("Mul", [relative, value.size])
+        return self.product(value, self.weight(f"{name}.weight"), self.weight(f"{name}.weight{SCALE}"))
+
+    def table(self, name: str, indices: str) -> str:
+        return self.rows(self.weight(f"{name}.weight"), self.weight(f"{name}.weight{SCALE}"), indices)
 
     def float_linear(self, value: str, name: str, *, output: str | None = None) -> str:
         product = self.node("FusedMatMul", [value, self.weight(f"{name}.weight")], domain=CONTRIB, transB=1)
@@ -172,49 +141,15 @@ class _Builder:
         inputs = [value, self.weight(f"{name}.weight"), self.weight(f"{name}.bias")]
         return self.node("LayerNormalization", inputs, epsilon=self.config["layer_norm_eps"], axis=-1)
 
-    def rows(self, table: str, indices: str) -> str:
-        """Rows of an int8 table, as float32."""
-        values = self.node("Gather", [self.weight(table), indices])
-        scales = self.node("Gather", [self.weight(table + SCALE), indices])
-        return self.node("Mul", [self.node("Cast", [values], to=self.onnx.TensorProto.FLOAT), scales])
-
-    def node(
-        self,
-        operator: str,
-        inputs: list[str],
-        *,
-        domain: str = "",
-        output: str | None = None,
-        **attributes: Any,
-    ) -> str:
-        name = output or f"n{len(self.nodes)}"
-        self.nodes.append(
-            self.onnx.helper.make_node(operator, inputs, [name], domain=domain or None, **attributes)
-        )
-        return name
-
-    def constant(self, name: str, value: int) -> str:
-        return self.scalar(name, value, self.onnx.TensorProto.INT64)
-
-    def byte(self, name: str, value: int) -> str:
-        return self.scalar(name, value, self.onnx.TensorProto.UINT8)
-
-    def real(self, name: str, value: float) -> str:
-        return self.scalar(name, value, self.onnx.TensorProto.FLOAT)
-
-    def scalar(self, name: str, value: float, kind: int) -> str:
-        self.initializers[name] = self.onnx.helper.make_tensor(name, kind, [], [value])
-        return name
-
     def shape(self, name: str) -> list[int]:
-        shape: Any = self.table[name]["shape"]
+        shape: Any = self.entries[name]["shape"]
         return list(shape)
 
     def weight(self, name: str) -> str:
         """The initializer that points at a tensor of the weights file."""
         if name in self.initializers:
             return name
-        entry = self.table[name]
+        entry = self.entries[name]
         offsets: Any = entry["data_offsets"]
         proto = self.onnx.TensorProto(
             name=name,
