@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 
-def tiny_model(folder: Path, shared: Path, *, architecture: str = "bert", seed: int = 0) -> Path:
+def tiny_model(folder: Path, shared: Path, *, architecture: str = "bert", dropout: float = 0.1) -> Path:
     """A random BERT or DistilBERT over KoBERT's vocabulary, in the layout of the hub's repositories."""
     import torch
     from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     if architecture == "bert":
         model: Any = BertModel(
             BertConfig(
                 vocab_size=8002, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
                 intermediate_size=64, max_position_embeddings=512, pad_token_id=1,
+                hidden_dropout_prob=dropout,
             )
         )  # fmt: skip
     else:

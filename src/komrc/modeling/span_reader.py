@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BOUNDARY = "boundary."
+_LAYER = re.compile(r"\.(?:layers?|h)\.\d+\.")
 # An untrained boundary head should cut nothing: e^3 against seven ones is 0.74 for "0 characters".
 _CUT_NOTHING = 3.0
 
@@ -224,7 +226,7 @@ def _build(
         qa, info = kind.from_pretrained(
             None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
         )
-    except (RuntimeError, ValueError, KeyError) as error:
+    except Exception as error:  # a configuration can make transformers divide by zero, and more
         raise ModelError(
             f"the weights don't fit the configuration ({error})",
             where=str(folder),
@@ -236,9 +238,15 @@ def _build(
             hf_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     prefix = f"{qa.base_model_prefix}."
     lost = sorted(name for name in info["missing_keys"] if name.startswith(prefix))
-    if lost:
+    unused = [name for name in info["unexpected_keys"] if _LAYER.search(name)]
+    if lost or unused:
+        problem = (
+            f"{len(lost)} weights of the encoder are missing, {lost[0]} first"
+            if lost
+            else (f"{len(unused)} weights belong to layers that the configuration lacks, {unused[0]} first")
+        )
         raise ModelError(
-            f"{len(lost)} weights of the encoder are missing, {lost[0]} first",
+            problem,
             where=str(folder),
             fix="use the config.json and model type that belong to these weights",
         )
