@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -19,13 +20,32 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+class _Bars(Progress):
+    """Bars with the log above them: handlers made before hold the bare stderr and would write into a bar."""
+
+    _moved: Sequence[tuple[logging.StreamHandler[TextIO], TextIO]] = ()
+
+    def start(self) -> None:
+        bare = sys.stderr
+        super().start()
+        handlers = [h for h in logging.getLogger().handlers if isinstance(h, logging.StreamHandler)]
+        self._moved = [(handler, bare) for handler in handlers if handler.stream is bare]
+        for handler, _ in self._moved:
+            handler.setStream(sys.stderr)
+
+    def stop(self) -> None:
+        for handler, bare in self._moved:
+            handler.setStream(bare)
+        super().stop()
+
+
 class Display:
     """One progress display on stderr for a whole run; silent where stderr is no terminal."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
         self.live = sys.stderr.isatty()
-        self.progress = Progress(
+        self.progress = _Bars(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
