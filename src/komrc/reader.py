@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TOKEN_BUDGET = 4096  # padded tokens of a batch
-_PAIRS_AT_ONCE = 256  # sorted by length and held in memory together
+_PAIRS_AT_FIRST, _PAIRS_AT_ONCE = 16, 256  # held in memory and sorted by length together
 
 
 @dataclass(slots=True)
@@ -165,7 +165,7 @@ class Reader:
         """
         if top_k < 1:
             raise UsageError(f"must be at least 1, found {top_k}", where="top_k")
-        for reading in _ahead(self.prepare, _chunks(examples, _PAIRS_AT_ONCE)):
+        for reading in _ahead(self.prepare, _chunks(examples)):
             for indices in batches(reading.windows.lengths, token_budget=self.token_budget):
                 self.run([(reading, indices)])
             yield from self.predict(reading, top_k=top_k)
@@ -313,10 +313,12 @@ def _check_finite(logits: FlatLogits, engine: str) -> None:
             )
 
 
-def _chunks(items: Iterable[Example], size: int) -> Iterator[list[Example]]:
-    iterator = iter(items)
+def _chunks(items: Iterable[Example]) -> Iterator[list[Example]]:
+    """Small ones first, so that the first answers, and a guess of the time left, come soon."""
+    iterator, size = iter(items), _PAIRS_AT_FIRST
     while chunk := list(islice(iterator, size)):
         yield chunk
+        size = min(2 * size, _PAIRS_AT_ONCE)
 
 
 def _stack(parts: Sequence[Batch], pad_id: int) -> Batch:
