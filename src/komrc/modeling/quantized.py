@@ -46,8 +46,10 @@ def read_header(path: Path) -> tuple[dict[str, dict[str, object]], dict[str, str
                 raise ValueError("the header is longer than the file")
             text = file.read(size)
         table = json.loads(text)
+        if not isinstance(table, dict):
+            raise ValueError("the header is not a table")
         metadata = table.pop("__metadata__", {})
-    except (OSError, ValueError, struct.error, AttributeError) as error:
+    except (OSError, ValueError, struct.error) as error:
         raise ModelError(
             f"not a readable safetensors file ({error})",
             where=str(path),
