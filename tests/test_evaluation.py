@@ -68,6 +68,12 @@ def test_trimming_a_file_keeps_what_it_cannot_read():
     assert predictions["a"] == "서울은"
 
 
+def test_a_model_answers_and_is_scored(komrc_small_v0):
+    examples = [Example("a", "항구는 어디에 있나?", CONTEXT, (Gold("부산", CONTEXT.index("부산")),))]
+    predictions = evaluation.predict(examples, str(komrc_small_v0), "torch")
+    assert evaluation.evaluate(examples, predictions)["f1"] > 50
+
+
 @pytest.mark.parametrize("content", ['["a"]', '{"a": 1}', '{"a": {"text": "x"}}', "{", "", "[" * 100_000])
 def test_prediction_files_of_another_form_are_named(tmp_path, content):
     path = tmp_path / "predictions.json"

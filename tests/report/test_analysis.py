@@ -105,3 +105,9 @@ def test_n_best_files(tmp_path):
         path.write_text(content)
         with pytest.raises(DataError):
             load_scores(path)
+
+
+def test_a_trimmed_answer_has_the_score_of_what_it_was_cut_from():
+    scores = {"a": {"서울은": 0.8, "한강": 0.1}, "b": {"대한민국": 0.6, "서울": 0.3}}
+    report = analyse(EXAMPLES[:2], {"a": "서울", "b": "서울"}, name="x", scores=scores)
+    assert [item.score for item in report.judged] == [0.8, 0.3]

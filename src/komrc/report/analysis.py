@@ -151,9 +151,17 @@ def judge(
             judged.append(Judged("", False, 0.0, Outcome.NO_ANSWER, None))
             continue
         exact, f1 = korquad.best(prediction, [gold.text for gold in example.answers])
-        score = None if scores is None else scores.get(example.id, {}).get(prediction)
+        score = _score(prediction, (scores or {}).get(example.id, {}))
         judged.append(Judged(prediction, exact, f1, classify(example, prediction), score))
     return judged
+
+
+def _score(prediction: str, candidates: Mapping[str, float]) -> float | None:
+    """The prediction's probability; the best candidate's where the prediction is a trimmed form of it."""
+    if prediction in candidates or not candidates:
+        return candidates.get(prediction)
+    first = next(iter(candidates))
+    return candidates[first] if prediction and prediction in first else None
 
 
 def analyse(
