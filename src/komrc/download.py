@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from komrc import storage
 from komrc.errors import HubError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -100,14 +101,8 @@ def fetch(
                 return _accept_existing(remote, target)
             url = base_url.rstrip("/") + "/" + remote.name
             _Transfer(remote, url, part, progress or _silent, sleep).run()
-            os.fsync(part.file.fileno())
-            part.path.replace(target)
+            storage.put_in_place(part.path, target)
             part.validator = ""
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
     except OSError as error:
         raise StorageError(
             f"can't be written ({error.strerror or error})",

@@ -299,6 +299,7 @@ def cached_windows(
         if not problems:
             return _load(folder, tokenizer.template)
         logger.warning("%s: the cache is damaged (%s); building it again", folder, problems[0])
+    storage.remove_stale(cache_dir)
     windows = build_windows(examples, tokenizer, config, labels=labels)
     try:
         with storage.replacing_folder(folder) as temporary:

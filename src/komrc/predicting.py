@@ -272,8 +272,7 @@ class _Partial:
     def commit(self, output: Path, nbest_output: Path | None) -> None:
         """Make the outputs of the lines, then remove the partial file."""
         if nbest_output is None and _is_lines(output):
-            os.fsync(self.file.fileno())
-            self.path.replace(output)
+            storage.put_in_place(self.path, output)
         else:
             if nbest_output is not None:
                 with storage.replacing_file(nbest_output) as file:

@@ -9,7 +9,6 @@ import json
 import logging
 import random
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -67,12 +66,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 def clean(folder: Path) -> None:
     """Remove what killed runs left half-written in an output folder (call it under the lock)."""
-    for path in folder.glob(f"{storage.TEMPORARY}*"):
+    for path in storage.remove_stale(folder, age=0):
         logger.info("%s: left by a run that was killed; removed", path)
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:
@@ -82,11 +77,16 @@ def _numbered(folder: Path) -> list[tuple[int, Path]]:
 
 
 def valid_checkpoints(folder: Path) -> Iterator[Checkpoint]:
-    """Checkpoints that pass their manifest, newest first; a damaged one is named in a warning."""
+    """Checkpoints that pass their manifest, newest first.
+
+    A damaged one is named in a warning and renamed, so that rotation doesn't count it (call it under the
+    lock).
+    """
     for step, path in _numbered(folder):
         problems = storage.verify_folder(path)
         if problems:
-            logger.warning("%s: left aside, it is damaged: %s", path, "; ".join(problems))
+            aside = storage.set_aside(path)
+            logger.warning("%s is damaged (%s); set aside as %s", path, "; ".join(problems), aside.name)
         else:
             yield Checkpoint(path, step)
 
@@ -110,15 +110,13 @@ def rotate(folder: Path, *, keep: int | None, best_step: int | None) -> None:
         return
     for step, path in _numbered(folder)[keep:]:
         if step != best_step:
-            aside = path.with_name(f"{storage.TEMPORARY}old-{path.name}")
-            path.rename(aside)  # a half-removed folder must not look like a checkpoint
-            shutil.rmtree(aside, ignore_errors=True)
+            storage.remove_folder(path)
 
 
 def clear(folder: Path) -> None:
     """Remove every checkpoint of an output folder."""
     for _, path in _numbered(folder):
-        shutil.rmtree(path)
+        storage.remove_folder(path)
 
 
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -21,7 +21,7 @@ from transformers import TrainingArguments, set_seed
 from komrc import hub, storage
 from komrc.datasets import Loaded, read_squad
 from komrc.engines.torch import TorchEngine
-from komrc.errors import ModelError, UsageError
+from komrc.errors import ModelError, StorageError, UsageError
 from komrc.features import WindowConfig, Windows, build_windows, cached_windows
 from komrc.modeling import SpanReader
 from komrc.tokenization import ReaderTokenizer, load_tokenizer
@@ -31,7 +31,7 @@ from komrc.training.dataset import WindowDataset, choose_windows
 from komrc.training.evaluating import Evaluation, Evaluator
 from komrc.training.options import TrainingOptions
 from komrc.training.progress import Display, ProgressReport
-from komrc.training.stopping import StopRequest, stop_on_signals
+from komrc.training.stopping import Stopped, StopRequest, stop_on_signals
 from komrc.training.trainer import Metrics, Schedule, SpanTrainer
 from komrc.training.tuning import tune_temperature, tune_threshold
 from komrc.types import Example
@@ -73,7 +73,17 @@ def train(options: TrainingOptions, *, result_folder: Path | None = None) -> Out
     # Under torchrun every process runs this; the first one guards the folder for all.
     guard = checkpoints.locked(output) if os.environ.get("RANK", "0") == "0" else nullcontext()
     with stop_on_signals() as stop, guard:
-        return _Run(options, output, result_folder or output, stop).go()
+        try:
+            return _Run(options, output, result_folder or output, stop).go()
+        except Stopped:
+            logger.warning("stopped; what was saved is in %s", output)
+            return Outcome(stop.exit_code, {})
+        except OSError as error:
+            raise StorageError(
+                f"can't be read or written ({error.strerror or error})",
+                where=str(error.filename or output),
+                fix="check free space and permissions, then go on with --resume",
+            ) from error
 
 
 class _Run:
@@ -126,7 +136,8 @@ class _Run:
         if options.overwrite_output_dir and not checkpoint:
             checkpoints.clear(self.output)
         with self.display.progress:
-            result = trainer.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
+            with self.stop.waiting_for_steps():
+                result = trainer.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
             if self.stop:
                 logger.warning("stopped at step %d; go on with --resume", trainer.state.global_step)
                 return Outcome(self.stop.exit_code, {})
@@ -394,8 +405,13 @@ class _Run:
             return {}
         if best_step != trainer.state.global_step:
             best = self.output / f"checkpoint-{best_step}"
-            logger.info("the best weights are those of step %d", best_step)
-            self.model.load_weights(checkpoints.read_weights(best))
+            if problems := storage.verify_folder(best):
+                last = trainer.state.global_step
+                logger.warning("%s is damaged (%s); step %d is written instead", best, problems[0], last)
+                best_step, self.best = last, None
+            else:
+                logger.info("the best weights are those of step %d", best_step)
+                self.model.load_weights(checkpoints.read_weights(best))
         if self.best is None or self.best[0] != best_step:
             self._evaluate_with(evaluator)(best_step)
         assert self.best is not None

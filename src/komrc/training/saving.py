@@ -15,7 +15,7 @@ from komrc.tokenization import ReaderTokenizer
 
 logger = logging.getLogger(__name__)
 
-_STAGED = f"{storage.TEMPORARY}final"
+_STAGED = ".komrc-final"
 
 
 def save_tokenizer(tokenizer: ReaderTokenizer, folder: Path) -> None:
@@ -65,13 +65,10 @@ def save_final(
 def finish_final(output: Path) -> None:
     """Move staged files into place; also what a run does first that finds them left by a killed one."""
     staged = output / _STAGED
-    if not staged.is_dir() or not (staged / storage.MANIFEST).is_file():
+    if not staged.is_dir():
         return
-    files = sorted(staged.iterdir(), key=lambda path: path.name == storage.MANIFEST)
     try:
-        for path in files:
-            path.replace(output / path.name)
-        staged.rmdir()
+        storage.move_into(staged, output)
     except OSError as error:
         raise StorageError(
             f"the model can't be put in place ({error.strerror or error})",

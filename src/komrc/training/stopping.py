@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM: the first asks for a checkpoint and an end, the second ends at once."""
+"""Ctrl-C and SIGTERM: the first asks for a checkpoint and an end, the second ends at once.
+
+Before the first step and after the last there is nothing to save, and the first ends the run, too.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ from types import FrameType
 logger = logging.getLogger(__name__)
 
 
-class Stopped(Exception):  # noqa: N818 - not an error
-    """Raised between two batches of an evaluation that a signal broke off."""
+class Stopped(BaseException):  # like KeyboardInterrupt, so that no "except Exception" takes it for a failure
+    """A signal broke off an evaluation between two batches, or what comes before and after the training."""
 
 
 class StopRequest:
@@ -22,6 +25,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._waits = False
 
     def __bool__(self) -> bool:
         return self.signal is not None
@@ -36,10 +40,21 @@ class StopRequest:
         if self.signal is not None:
             raise Stopped
 
+    @contextmanager
+    def waiting_for_steps(self) -> Iterator[None]:
+        """While this lasts, a first signal raises nothing: whoever takes the steps looks at the request."""
+        self._waits = True
+        try:
+            yield
+        finally:
+            self._waits = False
+
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.signal is not None:
             os._exit(128 + number)
         self.signal = number
+        if not self._waits:
+            raise Stopped
         logger.warning("stopping after this step; a checkpoint will be saved (once more: stop at once)")
 
 
