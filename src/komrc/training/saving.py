@@ -29,6 +29,8 @@ def save_tokenizer(tokenizer: ReaderTokenizer, folder: Path) -> None:
         "padding_side": "right",
         "clean_up_tokenization_spaces": False,
     }
+    if template.context_type != template.question_type:  # else AutoTokenizer would leave the token types out
+        config["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
     if template.prefix:
         config["cls_token"] = backend.id_to_token(template.prefix[0])
     if template.suffix:
