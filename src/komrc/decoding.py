@@ -93,7 +93,14 @@ def decode(
     shared = _shared_edges(windows)
     cuts: dict[int, NDArray[np.bool_] | None] = {}
     ranked: list[list[Candidate]] = [[] for _ in contexts]
-    for group in _groups(np.diff(windows.context_indptr)[windows.context], config.max_answer_tokens):
+    sizes = np.diff(windows.context_indptr)[windows.context]
+    for group in _groups(sizes, config.max_answer_tokens):
+        nulls = _null_logits(windows, logits, group, first_window) if config.no_answer else None
+        if not sizes[group].any():
+            if nulls is not None:
+                for number, null in zip(group, nulls, strict=True):
+                    _insert_null(ranked[number], null, float(null.sum()) / config.temperature, config)
+            continue
         for number in group:
             context = int(windows.context[number])
             if context not in cuts:
@@ -101,7 +108,6 @@ def decode(
         tokens = _Tokens.gather(windows, logits, group, first_window)
         found = _search(tokens, windows, group, shared, config)
         edges = _choose_edges(tokens, found, [cuts[int(windows.context[number])] for number in group])
-        nulls = _null_logits(windows, logits, group, first_window) if config.no_answer else None
         for number, candidates in zip(group, _rank(found, edges, nulls, config), strict=True):
             ranked[number] = candidates
     return ranked

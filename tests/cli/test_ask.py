@@ -1,0 +1,88 @@
+"""komrc ask over the embedded model."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from komrc.cli import main
+
+TEXT = "훈민정음은 1443년 세종이 창제하여\r\n1446년에 반포하였다. 한글이라고도 부른다."
+QUESTION = "훈민정음은 언제 반포되었나?"
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> str:
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + TEXT.encode())
+    return str(path)
+
+
+def test_a_line_an_answer(context: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ask", QUESTION, "--context", context, "--top-k", "2"]) == 0
+    out, _ = capsys.readouterr()
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert len(rows) == 2
+    text, start, end, score = rows[0]
+    assert "1446" in text
+    assert " ".join(TEXT[int(start) : int(end)].split()) == text
+    assert 0 < float(rows[1][3]) <= float(score) <= 1
+
+
+def test_json_from_standard_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(TEXT.encode())))
+    assert main(["ask", QUESTION, "--context", "-", "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["question"] == QUESTION
+    (answer,) = value["answers"]
+    assert answer["text"] == TEXT[answer["start"] : answer["end"]]
+
+
+def test_on_a_terminal_the_sentence_is_shown(
+    context: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert main(["ask", QUESTION, "--context", context]) == 0
+    out = capsys.readouterr().out
+    assert "%" in out
+    assert "반포하였다." in out
+    assert "부른다" not in out  # the next sentence
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["ask", " ", "--context", "FILE"], 2, "question"),
+        (["ask", "왜?", "--context", "nowhere.txt"], 2, "nowhere.txt"),
+        (["ask", "왜?", "--context", "BINARY"], 2, "UTF-8"),
+        (["ask", "왜?", "--context", "EMPTY"], 2, "context"),
+        (["ask", "왜?", "--context", "FILE", "--model", "no/such/folder/here"], 4, "no/such"),
+    ],
+)
+def test_errors_are_one_message(
+    arguments: list[str],
+    code: int,
+    said: str,
+    context: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "binary").write_bytes("한글".encode("cp949"))
+    (tmp_path / "empty").write_bytes(b" \n")
+    names = {"FILE": context, "BINARY": str(tmp_path / "binary"), "EMPTY": str(tmp_path / "empty")}
+    assert main([names.get(argument, argument) for argument in arguments]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("komrc: error: ") and said in err and "Traceback" not in err
+
+
+def test_top_k_must_be_positive(context: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["ask", QUESTION, "--context", context, "--top-k", "0"])
+    assert caught.value.code == 2

@@ -1,0 +1,77 @@
+"""komrc predict over the embedded model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from komrc.cli import main
+
+CONTEXT = "훈민정음은 1443년 세종이 창제하여 1446년에 반포하였다."
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    qas = [
+        {
+            "id": "1",
+            "question": "훈민정음은 언제 반포되었나?",
+            "answers": [{"text": "1446년", "answer_start": 21}],
+        },
+        {"id": "2", "question": "누가 창제하였나?", "answers": [{"text": "세종", "answer_start": 12}]},
+    ]
+    value = {"version": "v", "data": [{"title": "t", "paragraphs": [{"context": CONTEXT, "qas": qas}]}]}
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+    return path
+
+
+def test_official_form_and_nbest(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output, nbest = tmp_path / "p.json", tmp_path / "n.json"
+    arguments = ["predict", "--data", str(data), "--output", str(output), "--nbest-output", str(nbest)]
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert out == "" and "2 answers" in err
+    texts = json.loads(output.read_text(encoding="utf-8"))
+    assert "1446" in texts["1"] and "세종" in texts["2"]
+    ranked = json.loads(nbest.read_text(encoding="utf-8"))
+    assert ranked["1"][0]["text"] == texts["1"]
+    assert ranked["1"][0]["probability"] > ranked["1"][1]["probability"]
+
+
+def test_a_model_trained_again_is_another_model(data: Path, tmp_path: Path) -> None:
+    from komrc.cli.predict import _state
+
+    (tmp_path / "model").mkdir()
+    weights = tmp_path / "model/w"
+    weights.write_bytes(b"1")
+    before = _state(tmp_path / "model")
+    assert before == _state(tmp_path / "model")
+    weights.write_bytes(b"22")
+    assert before != _state(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        ({"--data": "nowhere.json"}, 3, "nowhere.json"),
+        ({"--top-k": "2"}, 2, ".jsonl"),
+        ({"--model": "no/such/folder/here"}, 4, "no/such"),
+        ({"--output": "/proc/nowhere/p.json"}, 6, "/proc/nowhere"),
+    ],
+)
+def test_errors_are_one_message(
+    change: dict[str, str],
+    code: int,
+    said: str,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = {"--data": str(data), "--output": str(tmp_path / "p.json"), **change}
+    assert main(["predict", *(part for pair in options.items() for part in pair)]) == code
+    err = capsys.readouterr().err
+    assert said in err and "Traceback" not in err
+    assert not (tmp_path / "p.json").exists()

@@ -1,0 +1,204 @@
+"""Reader over the fake engine and the embedded model's tokenizer."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from komrc.engines import Batch, Logits
+from komrc.engines.fake import FakeEngine
+from komrc.errors import EngineError, InputError, UsageError
+from komrc.reader import Reader
+from komrc.settings import ReaderSettings
+from komrc.tokenization import load_tokenizer
+from komrc.types import Answer, Example, Span
+
+CONTEXT = "훈민정음은 1443년 세종이 창제하여 1446년에 반포하였다. " * 3
+SHORT = ReaderSettings(max_seq_length=48, doc_stride=16, max_query_length=16)
+
+
+def reader(engine: FakeEngine | None = None, **settings_: Any) -> Reader:
+    return Reader(load_tokenizer(None), engine or FakeEngine(boundary=True), replace(SHORT, **settings_))
+
+
+READER = reader()
+
+
+def same(one: Sequence[Answer], other: Sequence[Answer]) -> bool:
+    return [(a.text, a.start, a.end) for a in one] == [(a.text, a.start, a.end) for a in other] and all(
+        a.score == pytest.approx(b.score) for a, b in zip(one, other, strict=True)
+    )
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=30).map(lambda text: f"가{text}") | st.just(CONTEXT)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=8))
+def test_answers_are_slices_and_the_same_alone_or_together(pairs: list[tuple[str, str]]) -> None:
+    together = READER.read_many(pairs, top_k=3)
+    assert len(together) == len(pairs)
+    for (question, context), answers in zip(pairs, together, strict=True):
+        assert same(answers, READER.read(question, context, top_k=3))
+        assert answers
+        assert sum(a.score for a in answers) <= 1 + 1e-6
+        for answer in answers:
+            assert answer.text == context[answer.start : answer.end] != ""
+
+
+def test_input_order_is_kept_over_many_chunks_and_batches() -> None:
+    pairs = [(f"질문 {n}", f"{n}번 문서. {CONTEXT[: 20 + n % 60]}") for n in range(120)]
+    for (question, context), answers in zip(pairs, READER.read_many(pairs), strict=True):
+        assert same(answers, READER.read(question, context))
+
+
+def test_a_generator_is_taken_as_it_is_needed() -> None:
+    taken = 0
+
+    def endless() -> Iterator[Example]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield Example(str(taken), "누가?", CONTEXT)
+
+    stream = READER.stream(endless())
+    assert [next(stream).id for _ in range(40)] == [str(n) for n in range(1, 41)]
+    assert taken < 400
+    stream.close()
+
+
+def test_tokenizes_on_another_thread_and_each_context_of_a_chunk_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = reader()
+    encode, seen, threads = own.tokenizer.encode_many, [], set()
+
+    def noting(texts: Sequence[str]) -> Any:
+        seen.extend(texts)
+        threads.add(threading.current_thread())
+        return encode(texts)
+
+    monkeypatch.setattr(own.tokenizer, "encode_many", noting)
+    own.read_many([(f"질문 {n}", CONTEXT) for n in range(16)])
+    assert seen.count(CONTEXT) == 1
+    assert threading.current_thread() not in threads
+
+
+def test_a_document_of_any_length_goes_through_windows() -> None:
+    context = " ".join(f"{n}번째 낱말입니다." for n in range(1000))
+    ranges = {answer.start // 4_000 for n in range(6) for answer in READER.read(f"질문 {n}", context)}
+    assert len(ranges) > 1  # answers come from all over the document
+
+
+@pytest.mark.parametrize(
+    ("question", "context", "where"),
+    [
+        ("", "가", "question"),
+        (" \n", "가", "question"),
+        ("왜?", "", "context"),
+        ("왜?", "\u3000 \t", "context"),
+        (None, "가", "question"),
+        ("왜?", b"abc", "context"),
+        ("왜\ud800", "가", "question"),
+        ("왜?", "가\udfff", "context"),
+    ],
+)
+def test_bad_input(question: Any, context: Any, where: str) -> None:
+    with pytest.raises(InputError, match=where):
+        READER.read(question, context)
+    with pytest.raises(InputError, match="pair 1"):
+        READER.read_many([("왜?", "가"), (question, context)])
+
+
+@pytest.mark.parametrize("no_answer", [False, True])
+def test_nothing_that_a_token_covers(no_answer: bool) -> None:
+    own = reader(version_2_with_negative=no_answer)
+    encode = own.tokenizer.encode_many
+    own.tokenizer.encode_many = lambda texts: encode([text.strip(".") for text in texts])  # type: ignore[method-assign]
+    answers = own.read("누가?", "...")
+    assert [(a.text, a.score) for a in answers] == ([("", 1.0)] if no_answer else [])
+    assert own.read_many([("누가?", "..."), ("누가?", CONTEXT)])[1]
+
+
+def test_long_question_is_cut_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert READER.read("누가 무엇을 " * 30, CONTEXT)
+    assert "longer than 16 tokens" in caplog.text
+    caplog.clear()
+    READER.read("누가?", CONTEXT)
+    assert not caplog.records
+
+
+def test_top_k() -> None:
+    answers = READER.read("누가?", CONTEXT, top_k=30)
+    assert len(answers) == 30
+    assert [a.score for a in answers] == sorted((a.score for a in answers), reverse=True)
+    assert same(answers[:2], READER.read("누가?", CONTEXT, top_k=2))
+    with pytest.raises(UsageError):
+        READER.read("누가?", CONTEXT, top_k=0)
+
+
+def test_no_answer() -> None:
+    own = reader(version_2_with_negative=True, null_score_diff_threshold=-100.0)
+    (answer,) = own.read("누가?", CONTEXT)
+    assert (answer.text, answer.start, answer.end) == ("", 0, 0)
+    assert (
+        reader(version_2_with_negative=True, null_score_diff_threshold=100.0).read("누가?", CONTEXT)[0].text
+    )
+
+
+def test_trimmed_answers_keep_what_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trim_many(items: Sequence[tuple[str, int, int]]) -> list[Span]:
+        return [Span(start, end - 1) if end - start > 1 else Span(start, end) for _, start, end in items]
+
+    monkeypatch.setattr("komrc.particles.trim_many", trim_many)
+    plain = READER.read("누가?", CONTEXT, top_k=20)
+    own = Reader(READER.tokenizer, READER.engine, SHORT, trim_particles="kiwi")
+    for before, after in zip(plain, own.read("누가?", CONTEXT, top_k=20), strict=True):
+        assert after.text == CONTEXT[after.start : after.end]
+        if before.end - before.start > 1:
+            assert after.end == before.end - 1
+            assert after.untrimmed == Span(before.start, before.end)
+        else:
+            assert after == before
+    with pytest.raises(UsageError):
+        Reader(READER.tokenizer, READER.engine, SHORT, trim_particles="scissors")  # type: ignore[arg-type]
+
+
+class Broken(FakeEngine):
+    def run(self, batch: Batch) -> Logits:
+        logits = super().run(batch)
+        return Logits(logits.start, logits.end * np.float32(np.nan))
+
+
+def test_values_that_are_not_numbers_are_an_error() -> None:
+    with pytest.raises(EngineError, match="not numbers"):
+        reader(Broken()).read("누가?", CONTEXT)
+
+
+def test_candidates_are_those_the_answers_come_from() -> None:
+    (prediction,) = READER.read_examples([Example("x", "누가?", CONTEXT)], top_k=2)
+    assert prediction.id == "x"
+    assert len(prediction.candidates) == 20
+    spans = [(c.start, c.end) for c in prediction.candidates[:2]]
+    assert spans == [(a.start, a.end) for a in prediction.answers]
+
+
+def test_settings_can_be_changed_at_load() -> None:
+    loaded = Reader.load(max_answer_length=2, n_best_size=3)
+    assert (loaded.settings.max_answer_length, loaded.settings.n_best_size) == (2, 3)
+    with pytest.raises(UsageError, match="no setting"):
+        Reader.load(max_answer_size=2)
+
+
+def test_the_embedded_model_answers() -> None:
+    (answer,) = Reader.load().read("훈민정음은 언제 반포되었나?", CONTEXT)
+    assert "1446" in answer.text and 0 < answer.score <= 1
