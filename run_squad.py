@@ -81,11 +81,9 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Traini
 def run(argv: Sequence[str] | None = None) -> int:
     """Do what the flags say; returns the exit code. Raises KomrcError."""
     args, options = parse(argv)
-    logging.basicConfig(
-        format="%(message)s", level=logging.DEBUG if args.verbose_logging else logging.INFO, force=True
-    )
-    for noisy in ("filelock", "urllib3", "httpcore", "httpx", "matplotlib"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.basicConfig(format="%(message)s")
+    for name in ("komrc", logger.name):
+        logging.getLogger(name).setLevel(logging.DEBUG if args.verbose_logging else logging.INFO)
     idle = [f"--{name} ({reason})" for name, reason in WITHOUT_MEANING.items() if name in vars(args)]
     if idle:
         logger.warning("without a meaning today, accepted and left aside: %s", "; ".join(idle))

@@ -46,7 +46,7 @@ def test_names_are_understood_with_dashes_underscores_and_as_in_2020() -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("learning_rat: 1\n", "did you mean learning_rate|Did you mean learning_rate"),
+        ("learning_rat: 1\n", "Did you mean learning_rate"),
         ("xyzzy: 1\n", "no option"),
         ("seed: x\n", "seed"),
         ("seed: true\n", "seed"),
@@ -56,7 +56,7 @@ def test_names_are_understood_with_dashes_underscores_and_as_in_2020() -> None:
         ("- a\n", "no options"),
         ("a: [\n", "not YAML"),
         ("max_seq_length: 2\n", "too small"),
-        ("negative_windows: 1.5\n", "between 0 and 1"),
+        ("negative_windows: 1.5\n", "not a share"),
     ],
 )
 def test_a_wrong_yaml_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, what: str) -> None:

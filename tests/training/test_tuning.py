@@ -25,10 +25,8 @@ def points(cases: list[tuple[float, str]], threshold: float) -> int:
     return sum(kind == "none" if margin > threshold else kind == "right" for margin, kind in cases)
 
 
-CASES = st.lists(
-    st.tuples(st.integers(-20, 20).map(lambda n: n / 2), st.sampled_from(["right", "wrong", "none"])),
-    min_size=1,
-)
+MARGINS = st.integers(-20, 20).map(lambda n: n / 2)
+CASES = st.lists(st.tuples(MARGINS, st.sampled_from(["right", "wrong", "none"])), min_size=1)
 
 
 @given(CASES)

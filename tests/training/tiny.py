@@ -33,15 +33,16 @@ def tiny_model(folder: Path, shared: Path, *, architecture: str = "bert", dropou
     return folder
 
 
-def some_questions(source: Path, target: Path, count: int, *, skip: int = 0) -> Path:
-    """``count`` questions of a KorQuAD file, in a file of the same form."""
+def some_questions(source: Path, target: Path, count: int, *, skip: int = 0, one_each: bool = False) -> Path:
+    """``count`` questions of a KorQuAD file, in a file of the same form; maybe one a paragraph."""
     document = json.loads(source.read_text(encoding="utf-8"))
     data = []
     seen = 0
     for article in document["data"]:
         for paragraph in article["paragraphs"]:
-            chosen = [qa for n, qa in enumerate(paragraph["qas"], seen) if skip <= n < skip + count]
-            seen += len(paragraph["qas"])
+            questions = paragraph["qas"][: 1 if one_each else None]
+            chosen = [qa for n, qa in enumerate(questions, seen) if skip <= n < skip + count]
+            seen += len(questions)
             if chosen:
                 data.append({**article, "paragraphs": [{**paragraph, "qas": chosen}]})
     text = json.dumps({**document, "data": data}, ensure_ascii=False)

@@ -44,7 +44,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Train; returns the exit code."""
     options = build_options(vars(args), config=args.config)
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("komrc").setLevel(logging.INFO)
     from komrc.training.run import train
 
     return train(options).exit_code
