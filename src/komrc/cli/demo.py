@@ -37,9 +37,8 @@ OUTPUT = Path("models/demo")
 PASSAGE = "passage.txt"  # what the demo asks about; also the mark of a folder that a demo wrote
 ASKED = ("komrc-sample-046-1", "komrc-sample-046-3", "komrc-sample-046-5")  # of the sample's dev part
 
-_TRAINING: Mapping[str, Any] = {"learning_rate": 2e-5, "warmup_ratio": 0.1, "save_total_limit": 1}
-_ON_SAMPLE: Mapping[str, Any] = {**_TRAINING, "num_train_epochs": 3, "logging_steps": 10}
-_ON_KORQUAD: Mapping[str, Any] = {**_TRAINING, "num_train_epochs": 2}
+_TRAINING: Mapping[str, Any] = {"num_train_epochs": 2, "warmup_ratio": 0.1, "save_total_limit": 1}
+_ON_SAMPLE: Mapping[str, Any] = {**_TRAINING, "logging_steps": 10}
 _LONG = 3_000  # training questions from which on a CPU is busy for much more than minutes
 
 
@@ -102,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     _show_data(screen, train, dev, own=args.data is not None or args.train_file is not None)
     before = _read_before(screen, dev)
     on_sample = train.path == hub.sample_data("train")
-    options = dict(_ON_SAMPLE if on_sample else _ON_KORQUAD)
+    options = dict(_ON_SAMPLE if on_sample else _TRAINING)
     if args.max_steps:
         options["max_steps"] = args.max_steps
     code = _train(screen, train, dev, args.output, options)
