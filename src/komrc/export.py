@@ -30,6 +30,7 @@ from komrc.errors import EngineError, ModelError, UsageError
 from komrc.features import WindowConfig, build_windows, collate
 from komrc.metrics import korquad
 from komrc.modeling import SpanReader
+from komrc.modeling.int8_nodes import OPSET, Int8Nodes, Quantized
 from komrc.reader import Reader
 from komrc.settings import ReaderSettings
 from komrc.storage import replacing_folder
@@ -38,7 +39,6 @@ from komrc.tokenization import ReaderTokenizer, load_tokenizer
 if TYPE_CHECKING:
     from komrc.types import Example
 
-OPSET = 20
 TOLERANCE = 1e-4  # largest difference of an fp32 logit from torch's
 _COMPARED = 64  # questions whose logits are compared; torch is slow
 _ATTENTION = "komrc_onnx"
@@ -312,8 +312,6 @@ def quantize_graph(source: Path, target: Path) -> None:
     """An fp32 graph of ``optimize`` -> the graph in int8: embedding tables, linear layers except heads."""
     import onnx
     from onnx import numpy_helper
-
-    from komrc.modeling.int8_nodes import Int8Nodes, Quantized
 
     model = onnx.load(str(source))
     graph = model.graph

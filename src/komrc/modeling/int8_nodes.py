@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+OPSET = 20
 CONTRIB = "com.microsoft"
 _GELU_BOTTOM = 0.17  # the lowest value of GELU, without its sign
 _GELU_ZERO = 64  # GELU's outputs are mostly above 0: three quarters of the 256 steps for those
@@ -35,14 +36,15 @@ class Int8Nodes:
 
     def quantized(self, value: str, *, after_gelu: bool = False) -> Quantized:
         """A float activation [B, L, H] in uint8."""
-        top = self.node("ReduceMax", [value], axes=[-1], keepdims=1)
+        last = self._stored("last.axis", [1], -1, self.onnx.TensorProto.INT64)
+        top = self.node("ReduceMax", [value, last], keepdims=1)
         if after_gelu:
             zero = _GELU_ZERO
             floor = self.real("gelu.floor", _GELU_BOTTOM * (255 - zero) / zero)
             size = self.node("Max", [top, floor])
         else:
             zero = 128
-            bottom = self.node("Neg", [self.node("ReduceMin", [value], axes=[-1], keepdims=1)])
+            bottom = self.node("Neg", [self.node("ReduceMin", [value, last], keepdims=1)])
             # A token of zeros only would divide by zero.
             size = self.node("Max", [top, bottom, self.real("tiny", 1e-20)])
         step = self.real(f"step.{zero}", 1 / (255 - zero))
@@ -79,14 +81,14 @@ class Int8Nodes:
         return name
 
     def integer(self, name: str, value: int) -> str:
-        return self._scalar(name, value, self.onnx.TensorProto.INT64)
+        return self._stored(name, [], value, self.onnx.TensorProto.INT64)
 
     def byte(self, name: str, value: int) -> str:
-        return self._scalar(name, value, self.onnx.TensorProto.UINT8)
+        return self._stored(name, [], value, self.onnx.TensorProto.UINT8)
 
     def real(self, name: str, value: float) -> str:
-        return self._scalar(name, value, self.onnx.TensorProto.FLOAT)
+        return self._stored(name, [], value, self.onnx.TensorProto.FLOAT)
 
-    def _scalar(self, name: str, value: float, kind: int) -> str:
-        self.initializers[name] = self.onnx.helper.make_tensor(name, kind, [], [value])
+    def _stored(self, name: str, shape: list[int], value: float, kind: int) -> str:
+        self.initializers[name] = self.onnx.helper.make_tensor(name, kind, shape, [value])
         return name

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from komrc.errors import ModelError
-from komrc.modeling.int8_nodes import CONTRIB, Int8Nodes, Quantized
-from komrc.modeling.quantized import SCALE, is_quantized, read_header
+from komrc.model_folder import read_header
+from komrc.modeling.int8_nodes import CONTRIB, OPSET, Int8Nodes, Quantized
+from komrc.modeling.quantized import SCALE, is_quantized
 from komrc.storage import write_bytes
 
-OPSET = 17
 PARTS = ("query", "key", "value")
 HEADER_KEY = "weights_header_sha256"  # engines.onnx compares it before it trusts the offsets
 
@@ -47,7 +47,8 @@ class _Builder(Int8Nodes):
 
     def __init__(self, weights: Path, config: dict[str, Any]) -> None:
         super().__init__()
-        self.entries, _, self.header = read_header(weights)
+        header = read_header(weights)
+        self.entries, self.header = header.tensors, header.raw
         self.location = weights.name
         self.config = config
 
@@ -83,7 +84,7 @@ class _Builder(Int8Nodes):
         model = helper.make_model(
             graph,
             producer_name="komrc",
-            ir_version=8,
+            ir_version=9,
             opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)],
         )
         helper.set_model_props(model, {HEADER_KEY: hashlib.sha256(self.header).hexdigest()})
