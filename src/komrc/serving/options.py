@@ -47,7 +47,9 @@ class ServeOptions:
     max_queue_windows: int = _option(
         16_384, "windows of those pairs (an estimate from their length); past that a request gets 429", low=1
     )
-    max_batch_tokens: int = _option(4_096, "tokens the engine takes at once", low=1)
+    max_batch_tokens: int = _option(
+        1_024, "tokens the engine takes at once: more for a GPU, fewer for quicker turns on a CPU", low=1
+    )
     batch_wait_ms: float = _option(
         4.0, "longest wait, in milliseconds, for requests that are being tokenized to join a batch", low=0
     )
