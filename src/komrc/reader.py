@@ -109,10 +109,12 @@ class Reader:
 
         Raises HubError, ModelError, EngineError, UsageError.
         """
-        from komrc import hub
+        from komrc import hub, model_folder
         from komrc.tokenization import load_tokenizer
 
         folder = hub.resolve(model)
+        model_folder.check(folder)
+        model_folder.verify(folder)
         settings = ReaderSettings.load(folder)
         unknown = sorted(set(overrides) - set(ReaderSettings.__dataclass_fields__))
         if unknown:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from komrc import __version__, storage
+from komrc import __version__, model_folder, storage
 from komrc.errors import ModelError
 
 FILE = "komrc.json"
@@ -73,15 +72,11 @@ class ReaderSettings:
         doesn't know are left aside. Raises ModelError for a damaged file or a newer format."""
         path = folder / FILE
         try:
-            value: Any = json.loads(path.read_text(encoding="utf-8"))
+            value = model_folder.read_json(path)
         except FileNotFoundError:
             return cls()
-        except (OSError, ValueError, RecursionError) as error:
-            raise ModelError(
-                f"can't be read ({error})", where=str(path), fix="restore it, or delete it for the defaults"
-            ) from error
-        if not isinstance(value, dict) or value.get("format") != FORMAT:
-            found = value.get("format") if isinstance(value, dict) else type(value).__name__
+        if value.get("format") != FORMAT:
+            found = value.get("format")
             raise ModelError(
                 f"has format {found!r}; this KoMRC reads {FORMAT}", where=str(path), fix="update KoMRC"
             )

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from komrc import model_folder
 from komrc.engines import Engine
 from komrc.engines.onnx import GRAPHS, OnnxEngine
 from komrc.errors import EngineError
@@ -21,6 +22,7 @@ def load_engine(folder: Path, engine: EngineName = "auto") -> Engine:
 
     Raises EngineError where its library or its files are missing, ModelError for a damaged model.
     """
+    model_folder.check(folder)
     if engine == "torch":
         return _torch(folder)
     if engine == "auto" and not any((folder / graph).is_file() for graph in GRAPHS.values()):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from komrc.engines import Batch, Logits
 from komrc.errors import EngineError, ModelError
+from komrc.model_folder import read_header
 
 logger = logging.getLogger(__name__)
 
@@ -133,10 +134,7 @@ def _check_weights(folder: Path, metadata: dict[str, str]) -> None:
     if expected is None:
         return
     path = folder / WEIGHTS
-    with path.open("rb") as file:
-        length = file.read(8)
-        header = length + file.read(int.from_bytes(length, "little"))
-    if hashlib.sha256(header).hexdigest() != expected:
+    if hashlib.sha256(read_header(path).raw).hexdigest() != expected:
         raise ModelError(
             "not the weights that the graph beside it was written for",
             where=str(path),

@@ -12,8 +12,6 @@ Every scale is symmetric and belongs to one row of torch's layout: value = int8 
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from komrc import model_folder
 from komrc.errors import ModelError
 from komrc.storage import write_bytes
 
@@ -33,34 +32,9 @@ HEADS = ("qa_outputs.", "boundary.")  # a few rows that decide everything: not w
 Array = NDArray[Any]
 
 
-def read_header(path: Path) -> tuple[dict[str, dict[str, object]], dict[str, str], bytes]:
-    """The table of a safetensors file: tensors by name, metadata, the header's bytes (length included).
-
-    Offsets in the table count from the end of the header. Raises ModelError for a damaged file.
-    """
-    try:
-        with path.open("rb") as file:
-            length = file.read(8)
-            (size,) = struct.unpack("<Q", length)
-            if size > path.stat().st_size:
-                raise ValueError("the header is longer than the file")
-            text = file.read(size)
-        table = json.loads(text)
-        if not isinstance(table, dict):
-            raise ValueError("the header is not a table")
-        metadata = table.pop("__metadata__", {})
-    except (OSError, ValueError, struct.error) as error:
-        raise ModelError(
-            f"not a readable safetensors file ({error})",
-            where=str(path),
-            fix="fetch or export the model again",
-        ) from error
-    return table, metadata, length + text
-
-
 def is_quantized(path: Path) -> bool:
     """Whether a safetensors file has this module's layout. Raises ModelError for a damaged file."""
-    return read_header(path)[1].get("format") == FORMAT
+    return model_folder.read_header(path).metadata.get("format") == FORMAT
 
 
 def quantize(state: Mapping[str, Array]) -> dict[str, Array]:
@@ -108,9 +82,9 @@ def load_quantized(path: Path) -> dict[str, torch.Tensor]:
             "not an int8 weights file", where=str(path), fix="load it as a plain safetensors file"
         )
     try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
+        state = dequantize(load_file(path))
+    except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(
             f"damaged weights ({error})", where=str(path), fix="fetch or export the model again"
         ) from error
-    return {name: torch.from_numpy(value) for name, value in dequantize(tensors).items()}
+    return {name: torch.from_numpy(value) for name, value in state.items()}

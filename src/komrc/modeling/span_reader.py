@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -217,15 +218,17 @@ def _build(
     from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING
     from transformers.utils import logging as hf_logging
 
-    _refuse_giants(config, weights, folder)
     kind: Any = MODEL_FOR_QUESTION_ANSWERING_MAPPING[type(config)]
     level, bar = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     hf_logging.set_verbosity(logging.ERROR)  # its table of new and unused keys; ours says it in one line
     try:
+        _refuse_giants(kind, config, weights, folder)
         qa, info = kind.from_pretrained(
             None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
         )
+    except ModelError:
+        raise
     except Exception as error:  # a configuration can make transformers divide by zero, and more
         raise ModelError(
             f"the weights don't fit the configuration ({error})",
@@ -253,19 +256,15 @@ def _build(
     return qa, bool(info["missing_keys"])
 
 
-def _refuse_giants(config: PretrainedConfig, weights: dict[str, Tensor], folder: Path) -> None:
+def _refuse_giants(kind: Any, config: PretrainedConfig, weights: dict[str, Tensor], folder: Path) -> None:
     """Stop before a configuration that asks for far more memory than its weights explain."""
     have = sum(tensor.numel() for tensor in weights.values())
-    hidden = int(getattr(config, "hidden_size", 0) or 0)
-    layers = int(getattr(config, "num_hidden_layers", 0) or 0)
-    wide = int(getattr(config, "intermediate_size", 0) or getattr(config, "hidden_dim", 0) or 4 * hidden)
-    rows = int(getattr(config, "vocab_size", 0) or 0) + int(
-        getattr(config, "max_position_embeddings", 0) or 0
-    )
-    need = hidden * (rows + layers * (4 * hidden + 2 * wide))
-    if need > 16 * have + 10_000_000:
+    with torch.device("meta"):  # shapes only
+        sketch = kind(config)
+    need = sum(tensor.numel() for tensor in chain(sketch.parameters(), sketch.buffers()))
+    if need > 2 * have + 10_000_000:
         raise ModelError(
-            f"asks for about {need:,} parameters, but the weights hold {have:,}",
+            f"asks for {need:,} parameters, but the weights hold {have:,}",
             where=str(folder / CONFIG),
             fix="use the config.json that belongs to these weights",
         )

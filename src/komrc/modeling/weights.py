@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from komrc import model_folder
 from komrc.errors import ModelError
 from komrc.modeling.names import agreed_architecture
 from komrc.modeling.quantized import is_quantized, load_quantized
@@ -24,39 +24,34 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 SHARDS = "model.safetensors.index.json"
 PICKLED = "pytorch_model.bin"
-# Keys that choose code or kernels: the program decides about those, not a downloaded file.
-_REFUSED_KEYS = frozenset({"auto_map", "attn_implementation", "custom_pipelines", "quantization_config"})
+# A checkpoint of another task may have three classes; a span has a start and an end.
+_LEFT_OUT = frozenset({"num_labels", "id2label", "label2id", "transformers_version"})
 
 
 def read_config(folder: Path, model_type: str | None = None) -> PretrainedConfig:
-    """The configuration in ``folder/config.json``; keys that would choose code are left out.
+    """The configuration in ``folder/config.json``; of its keys, those that the model type has.
 
-    Raises ModelError where it is missing, damaged or of another type than ``model_type``.
+    Raises ModelError where it is missing, damaged, asks for code, or is of another type than ``model_type``.
     """
     from transformers import CONFIG_MAPPING
 
     path = folder / CONFIG
+    if folder.is_dir():
+        model_folder.check(folder)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = model_folder.read_json(path)
     except FileNotFoundError:
         raise ModelError(
             "no config.json in the model folder",
             where=str(folder),
             fix="name a folder that training wrote, or a hub id such as monologg/kobert",
         ) from None
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"can't be read ({error})", where=str(path), fix="copy or download the model again"
-        ) from error
-    if not isinstance(values, dict):
-        raise ModelError("is not a JSON object", where=str(path), fix="copy or download the model again")
+    model_folder.check_config(values, path)
     name = agreed_architecture(model_type, values.pop("model_type", None), str(path))
-    values = {key: v for key, v in values.items() if not key.startswith("_") and key not in _REFUSED_KEYS}
-    # A checkpoint of another task may have three classes; a span has a start and an end.
-    for labels in ("num_labels", "id2label", "label2id"):
-        values.pop(labels, None)
+    kind = CONFIG_MAPPING[name]
     try:
-        config: PretrainedConfig = CONFIG_MAPPING[name].from_dict(values)
+        known = (kind().to_dict().keys() | kind.attribute_map.keys()) - _LEFT_OUT
+        config: PretrainedConfig = kind.from_dict({key: v for key, v in values.items() if key in known})
     except Exception as error:  # transformers and huggingface_hub raise their own kinds on a bad value
         raise ModelError(
             f"has values that a {name} model can't have ({error})",
@@ -73,6 +68,8 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     ``pytorch_model.bin`` only where there is no other, through torch's weights-only unpickler.
     Raises ModelError.
     """
+    if folder.is_dir():
+        model_folder.check(folder)
     if (folder / WEIGHTS).is_file():
         return _read_safetensors(folder / WEIGHTS)
     if (folder / SHARDS).is_file():
@@ -104,16 +101,14 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 def _read_shards(folder: Path) -> dict[str, torch.Tensor]:
     index = folder / SHARDS
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        names = sorted(set(model_folder.read_json(index)["weight_map"].values()))
+    except (KeyError, AttributeError, TypeError) as error:
         raise ModelError(
             f"can't be read ({error})", where=str(index), fix="copy or download the model again"
         ) from error
     tensors: dict[str, torch.Tensor] = {}
     for name in names:
-        if Path(name).name != name:
-            raise ModelError(f"names a file outside the folder: {name!r}", where=str(index))
-        tensors.update(_read_safetensors(folder / name))
+        tensors.update(_read_safetensors(model_folder.member(folder, name, named_in=index)))
     return tensors
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 
-from komrc import hub
+from komrc import hub, model_folder
 from komrc.errors import ModelError
 from komrc.tokenization import kobert_backend
 from komrc.tokenization.reader_tokenizer import ReaderTokenizer
@@ -35,6 +34,7 @@ def load_tokenizer(
         HubError: the download failed.
     """
     folder = hub.resolve(source, files=TOKENIZER_FILES, revision=revision)
+    model_folder.check(folder)
     settings = _read_json(folder / "tokenizer_config.json")
     backend = _backend(folder, settings, do_lower_case)
     config = _read_json(folder / "config.json")
@@ -48,23 +48,18 @@ def load_tokenizer(
 def _read_json(path: Path) -> dict[str, Any]:
     """The file's object; empty where there is no such file."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return model_folder.read_json(path)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"can't be read as JSON ({error})", where=str(path), fix="download or save the model again"
-        ) from error
-    if not isinstance(value, dict):
-        raise ModelError("holds no JSON object", where=str(path), fix="download or save the model again")
-    return value
 
 
 def _backend(folder: Path, settings: dict[str, Any], do_lower_case: bool | None) -> tokenizers.Tokenizer:
     if (folder / "tokenizer.json").is_file():
         try:
             return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-        except Exception as error:  # the Rust library raises bare Exception
+        except BaseException as error:  # the Rust library raises bare Exception, and panics as its own kind
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
             raise ModelError(
                 f"tokenizer.json can't be read ({error})",
                 where=str(folder),
@@ -79,7 +74,7 @@ def _backend(folder: Path, settings: dict[str, Any], do_lower_case: bool | None)
     )
     if (folder / "vocab.txt").is_file() and kind in _WORDPIECE_CLASSES:
         return _wordpiece(folder / "vocab.txt", settings, _lower(settings, do_lower_case))
-    return _converted(folder)
+    return _converted(folder, settings)
 
 
 def _lower(settings: dict[str, Any], asked: bool | None) -> bool:
@@ -111,12 +106,16 @@ def _wordpiece(vocab: Path, settings: dict[str, Any], lower: bool) -> tokenizers
     return backend
 
 
-def _converted(folder: Path) -> tokenizers.Tokenizer:
+def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
     """What transformers makes of a folder without tokenizer.json, as long as it is a fast tokenizer."""
     fix = (
         "save a fast tokenizer into the folder: AutoTokenizer.from_pretrained(…).save_pretrained(folder) "
         "writes tokenizer.json where one exists"
     )
+    # transformers would open the files that these name, wherever they are.
+    for name, value in settings.items():
+        if name.endswith("_file") and name != "special_tokens_map_file" and value is not None:
+            model_folder.member(folder, value, named_in=folder / "tokenizer_config.json")
     try:
         from transformers import AutoTokenizer
     except ImportError as error:
