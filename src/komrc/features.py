@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from itertools import chain
@@ -110,10 +111,11 @@ def build_windows(
         (numbers.setdefault(e.context, len(numbers)) for e in examples), np.int32, len(examples)
     )
     texts = list(numbers)
-    context_ids, char_start, char_end, context_indptr = _encode_contexts(texts, tokenizer)
-    question_ids, question_indptr, truncated = _encode_questions(
-        [e.question for e in examples], tokenizer, config.max_query_length
-    )
+    questions = [e.question for e in examples]
+    with ThreadPoolExecutor(max_workers=1) as other:  # one is in Python while the other is in Rust
+        encoded = other.submit(_encode_questions, questions, tokenizer, config.max_query_length)
+        context_ids, char_start, char_end, context_indptr = _encode_contexts(texts, tokenizer)
+    question_ids, question_indptr, truncated = encoded.result()
 
     head = len(template.prefix) + len(template.middle) + np.diff(question_indptr)  # [E]
     room = config.max_seq_length - len(template.suffix) - head
