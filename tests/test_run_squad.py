@@ -36,12 +36,15 @@ server_ip server_port threads
 def hub_tree(root: Path, shared: Path) -> Path:
     """The four encoders of 2020, tiny: KoBERT's repositories hold its SentencePiece files."""
     import torch
+    from safetensors.torch import load_file
 
     for name, architecture in (("kobert", "bert"), ("distilkobert", "distilbert")):
         folder = tiny_model(root / "monologg" / name, shared, architecture=architecture)
         config = json.loads((folder / "config.json").read_text())
-        # As published in 2020: a pickle, a configuration that says little, a tokenizer class of its own.
+        # As published in 2020: no safetensors.
         (folder / "config.json").write_text(json.dumps({**config, "transformers_version": "2.3.0"}))
+        torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+        (folder / "model.safetensors").unlink()
     vocabulary = shared / "tokenizers/bert-multilingual/vocab.txt"
     pieces = len(vocabulary.read_text(encoding="utf-8").splitlines())
     for name, architecture in (("bert-base", "bert"), ("distilbert-base", "distilbert")):

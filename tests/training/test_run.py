@@ -81,17 +81,27 @@ def history(folder: Path) -> list[dict[str, Any]]:
     return json.loads((last.folder / checkpoints.STATE).read_text())["log_history"]
 
 
-@pytest.mark.parametrize("step", [5, 19, 29])
+@pytest.mark.parametrize(
+    ("step", "more"),
+    [
+        (5, {}),
+        (19, {}),
+        (29, {}),
+        (20, {"precision": "bf16", "tokens_per_batch": 640}),
+        (20, {"dataloader_workers": 2, "eval_steps": 3, "layer_decay": 0.9}),
+    ],
+    ids=["before a checkpoint", "first epoch", "second epoch", "bf16", "workers"],
+)
 def test_a_killed_and_resumed_run_ends_bit_for_bit_like_one_that_was_not(
-    options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, more: dict[str, Any]
 ) -> None:
-    whole = train(options("whole"))
+    whole = train(options("whole", **more))
     with monkeypatch.context() as patch:
         die_at(patch, step)
         with pytest.raises(RuntimeError, match="killed"):
-            train(options("cut"))
+            train(options("cut", **more))
     assert not (tmp_path / "cut/model.safetensors").exists()
-    resumed = train(options("cut", resume=True))
+    resumed = train(options("cut", resume=True, **more))
     assert resumed == whole
     assert history(tmp_path / "cut") == history(tmp_path / "whole")
     for name in ("model.safetensors", "optimizer.safetensors"):

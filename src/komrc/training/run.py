@@ -70,8 +70,10 @@ def train(options: TrainingOptions, *, result_folder: Path | None = None) -> Out
     if options.cpu_threads:
         torch.set_num_threads(options.cpu_threads)
     output = Path(options.output_dir).expanduser()
-    # Under torchrun every process runs this; the first one guards the folder for all.
-    guard = checkpoints.locked(output) if os.environ.get("RANK", "0") == "0" else nullcontext()
+    # Under torchrun every process runs this; the first one guards the folder and speaks for all.
+    guard = checkpoints.locked(output) if _is_first() else nullcontext()
+    if not _is_first():
+        logging.getLogger("komrc").setLevel(logging.WARNING)
     with stop_on_signals() as stop, guard:
         try:
             return _Run(options, output, result_folder or output, stop).go()
@@ -84,6 +86,11 @@ def train(options: TrainingOptions, *, result_folder: Path | None = None) -> Out
                 where=str(error.filename or output),
                 fix="check free space and permissions, then go on with --resume",
             ) from error
+
+
+def _is_first() -> bool:
+    """Whether this is the first of torchrun's processes, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class _Run:
@@ -100,7 +107,7 @@ class _Run:
 
     def go(self) -> Outcome:
         options = self.options
-        if os.environ.get("RANK", "0") == "0":
+        if _is_first():
             saving.finish_final(self.output)
             checkpoints.clean(self.output)
         checkpoint = self._checkpoint()
