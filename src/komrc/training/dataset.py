@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from komrc.features import Windows, collate
+
+if TYPE_CHECKING:
+    from komrc.training.distilling import Beliefs
 
 Tensors = dict[str, Any]
 
@@ -46,6 +49,7 @@ class WindowDataset(Dataset[Tensors]):
         self._token_types = token_types
         self._rank = rank
         self._world_size = world_size
+        self.beliefs: Beliefs | None = None  # what teachers think of the windows, where there are any
         self.lengths: NDArray[np.int64] = np.concatenate([w.lengths[chosen] for w, chosen in parts])
 
     def __len__(self) -> int:
@@ -54,15 +58,26 @@ class WindowDataset(Dataset[Tensors]):
     def __getitems__(self, indices: list[int]) -> Tensors:
         share = indices[self._rank :: self._world_size]
         idle = not share  # fewer windows than processes: this one computes along, for nothing
-        rows = [self._row(i) for i in share or indices[:1]]
+        batch = self.whole(share or indices[:1])
+        if self.beliefs is not None:
+            self.beliefs.add_to(batch, share or indices[:1])
+        if idle:
+            batch["weight"].zero_()
+            batch["tokens"] = 0
+        batch["count"] = len(indices)
+        return batch
+
+    def whole(self, indices: list[int]) -> Tensors:
+        """The batch of these windows, not shared out."""
+        rows = [self._row(i) for i in indices]
         batch: Tensors = _padded([tokens for tokens, _ in rows], self._pad_id)
         if not self._token_types:
             del batch["token_type_ids"]
         for name in rows[0][1]:
             batch[name] = torch.tensor([labels[name] for _, labels in rows])
-        batch["weight"] = torch.full((len(rows),), 0.0 if idle else 1.0)
+        batch["weight"] = torch.ones(len(rows))
         batch["count"] = len(indices)
-        batch["tokens"] = 0 if idle else int(sum(self.lengths[i] for i in share))
+        batch["tokens"] = int(sum(self.lengths[i] for i in indices))
         return batch
 
     def _row(self, index: int) -> tuple[Mapping[str, NDArray[np.int64]], dict[str, int]]:

@@ -38,3 +38,36 @@ def boundary_loss(
     first = F.cross_entropy(front[row, target_start].float(), drop_front, ignore_index=-1, reduction="none")
     last = F.cross_entropy(back[row, target_end].float(), drop_back, ignore_index=-1, reduction="none")
     return (first + last) / 2
+
+
+def soft_span_loss(
+    start: Tensor, end: Tensor, beliefs: tuple[Tensor, Tensor], mask: Tensor, temperature: float
+) -> Tensor:
+    """Cross-entropy with the teachers' probabilities [B, L], both at the temperature, per window: [B].
+
+    Times the temperature squared, so that gradients keep their size (Hinton et al. 2015, section 2).
+    """
+    losses = []
+    for logits, wanted in zip((start, end), beliefs, strict=True):
+        scaled = (logits.float() / temperature).masked_fill(~mask, -torch.inf)
+        said = scaled.log_softmax(-1).masked_fill(~mask, 0.0)
+        losses.append(-(wanted * said).sum(-1))
+    return temperature**2 * (losses[0] + losses[1]) / 2
+
+
+def soft_boundary_loss(
+    front: Tensor,
+    back: Tensor,
+    *,
+    target_start: Tensor,
+    target_end: Tensor,
+    beliefs: tuple[Tensor, Tensor],
+    temperature: float,
+) -> Tensor:
+    """The same at the answer's outer tokens, with probabilities [B, 8]: [B]; 0 where those are zeros."""
+    row = torch.arange(len(target_start), device=target_start.device)
+    losses = []
+    for logits, at, wanted in zip((front, back), (target_start, target_end), beliefs, strict=True):
+        said = (logits[row, at].float() / temperature).log_softmax(-1)
+        losses.append(-(wanted * said).sum(-1))
+    return temperature**2 * (losses[0] + losses[1]) / 2

@@ -120,6 +120,11 @@ class TrainingOptions:
         "speed on CPUs; other dropout stays as configured",
     )
     boundary_loss_weight: float = _option(0.3, "weight of the boundary head's loss beside the span loss")
+    teacher: tuple[str, ...] = _option(
+        (), "folders or hub ids of trained readers with the same tokenizer to learn from, beside the answers"
+    )
+    teacher_weight: float = _option(0.5, "share of the loss that comes from the teachers, 0 to 1")
+    teacher_temperature: float = _option(2.0, "divides teachers' and student's logits")
     seed: int = _option(42, "seed of everything random")
 
     precision: Literal["auto", "fp32", "bf16"] = _option(
@@ -134,7 +139,13 @@ class TrainingOptions:
             value = getattr(self, name)
             if value is not None and value < low:
                 raise UsageError(f"{value} is too small", where=option(name), fix=f"give {low} or more")
-        for name in ("negative_windows", "layer_decay", "attention_dropout", "warmup_ratio"):
+        for name in (
+            "negative_windows",
+            "layer_decay",
+            "attention_dropout",
+            "warmup_ratio",
+            "teacher_weight",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(
                     f"{getattr(self, name)} is not a share", where=option(name), fix="give 0 to 1"
@@ -155,6 +166,7 @@ _AT_LEAST: dict[str, float] = {
     "per_gpu_eval_batch_size": 1,
     "tokens_per_batch": 8,
     "gradient_accumulation_steps": 1,
+    "teacher_temperature": 0.01,
     "num_train_epochs": 0,
     "learning_rate": 0,
     "warmup_steps": 0,
@@ -293,7 +305,8 @@ def build_options(
     known = {f.name for f, _ in _fields()}
     values = dict(defaults or {}) | (read_yaml(config) if config else {})
     values |= {name: value for name, value in given.items() if name in known}
-    values["train_file"] = tuple(values.get("train_file", ()))
+    for name in ("train_file", "teacher"):
+        values[name] = tuple(values.get(name, ()))
     if not values.get("output_dir"):
         raise UsageError(
             "no output folder", where="--output-dir", fix="name the folder to write the model to"

@@ -99,7 +99,7 @@ def model_card(
             "",
             *facts,
             "",
-            "Options that were given or differ from nothing:",
+            "Options other than the defaults:",
             "",
             *told,
             "",

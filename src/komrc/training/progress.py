@@ -55,6 +55,13 @@ class Display:
             disable=not self.live,
         )
 
+    def __enter__(self) -> Display:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
     def add(self, description: str, total: int, done: int = 0) -> TaskID:
         """A new bar."""
         return self.progress.add_task(description, total=total, completed=done, note="")

@@ -28,6 +28,7 @@ from komrc.tokenization import ReaderTokenizer, load_tokenizer
 from komrc.training import checkpoints, machine, outputs, preflight, saving
 from komrc.training.batching import LengthGrouped
 from komrc.training.dataset import WindowDataset, choose_windows
+from komrc.training.distilling import Beliefs, ask_teachers, check_tokenizer
 from komrc.training.evaluating import Evaluation, Evaluator
 from komrc.training.options import TrainingOptions
 from komrc.training.progress import Display, ProgressReport
@@ -140,9 +141,11 @@ class _Run:
         if checkpoint:
             self._check_settings(checkpoint, trainer)
         self._say_preflight(trainer, dataset, parts, dev)
+        if options.teacher:
+            dataset.beliefs = self._ask_teachers(dataset)
         if options.overwrite_output_dir and not checkpoint:
             checkpoints.clear(self.output)
-        with self.display.progress:
+        with self.display:
             with self.stop.waiting_for_steps():
                 result = trainer.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
             if self.stop:
@@ -317,6 +320,7 @@ class _Run:
             precision=self.precision,
             boundary_weight=o.boundary_loss_weight,
             layer_decay=o.layer_decay,
+            teaching=(o.teacher_weight, o.teacher_temperature),
             schedule=Schedule(
                 logging_steps=o.logging_steps,
                 eval_steps=o.eval_steps,
@@ -376,6 +380,31 @@ class _Run:
                 seconds=float(dataset.lengths.sum()) * epochs * speed,
             )
         )
+
+    def _ask_teachers(self, dataset: WindowDataset) -> Beliefs:
+        o = self.options
+        teachers = []
+        for name in o.teacher:
+            folder = self._resolve(name)
+            check_tokenizer(name, load_tokenizer(folder).fingerprint, self.tokenizer.fingerprint)
+            teacher = SpanReader.from_pretrained(folder)
+            if "span head" in teacher.untrained:
+                raise ModelError("the teacher was never trained to mark answers", where=name)
+            teachers.append(teacher)
+        begin = time.monotonic()
+        with Display() as display:
+            task = display.add("asking teachers", len(dataset) * len(teachers))
+            made = ask_teachers(
+                teachers,
+                dataset,
+                temperature=o.teacher_temperature,
+                device=self.arguments.device,
+                precision=self.precision,
+                token_budget=o.per_gpu_eval_batch_size * o.max_seq_length,
+                advance=lambda n: display.progress.advance(task, n),
+            )
+        logger.info("asked %d teachers in %.0f s", len(teachers), time.monotonic() - begin)
+        return made
 
     # --- evaluation ---
 

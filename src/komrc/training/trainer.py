@@ -27,7 +27,13 @@ from komrc.modeling import SpanReader
 from komrc.training import checkpoints
 from komrc.training.batching import LengthGrouped
 from komrc.training.dataset import Tensors, WindowDataset
-from komrc.training.losses import boundary_loss, span_loss, span_mask
+from komrc.training.losses import (
+    boundary_loss,
+    soft_boundary_loss,
+    soft_span_loss,
+    span_loss,
+    span_mask,
+)
 from komrc.training.stopping import Stopped, StopRequest
 
 logger = logging.getLogger(__name__)
@@ -64,6 +70,7 @@ class SpanTrainer(Trainer):
         precision: "bf16" computes under autocast.
         boundary_weight: of the boundary head's loss.
         layer_decay: learning rate of a layer relative to the one above.
+        teaching: the share of the loss that comes from teachers, and their temperature.
         schedule: steps between logs, evaluations and checkpoints.
         evaluate_model: evaluates at a step and returns figures, among them ``exact_match``; may raise
             Stopped. None: there is nothing to evaluate on.
@@ -83,6 +90,7 @@ class SpanTrainer(Trainer):
         precision: Literal["fp32", "bf16"],
         boundary_weight: float,
         layer_decay: float,
+        teaching: tuple[float, float],
         schedule: Schedule,
         evaluate_model: Callable[[int], Metrics] | None,
         fill_checkpoint: Callable[[Path], None],
@@ -96,6 +104,7 @@ class SpanTrainer(Trainer):
         self._precision = precision
         self._boundary_weight = boundary_weight
         self._layer_decay = layer_decay
+        self._teaching = teaching
         self._evaluate_model = evaluate_model
         self._fill_checkpoint = fill_checkpoint
         self.run_record = run_record
@@ -145,15 +154,20 @@ class SpanTrainer(Trainer):
         start, end, front, back = outputs
         mask = span_mask(inputs["context_start"], inputs["context_length"], start.shape[1])
         loss = span_loss(start, end, inputs["start"], inputs["end"], mask)
+        outer = {"target_start": inputs["start"], "target_end": inputs["end"]}
         if front is not None and back is not None:
-            loss = loss + self._boundary_weight * boundary_loss(
-                front,
-                back,
-                target_start=inputs["start"],
-                target_end=inputs["end"],
-                drop_front=inputs["drop_front"],
-                drop_back=inputs["drop_back"],
-            )
+            drops = {"drop_front": inputs["drop_front"], "drop_back": inputs["drop_back"]}
+            loss = loss + self._boundary_weight * boundary_loss(front, back, **outer, **drops)
+        if "teacher_start" in inputs:
+            share, heat = self._teaching
+            beliefs = (inputs["teacher_start"], inputs["teacher_end"])
+            soft = soft_span_loss(start, end, beliefs, mask, heat)
+            if front is not None and back is not None:
+                beliefs = (inputs["teacher_front"], inputs["teacher_back"])
+                soft = soft + self._boundary_weight * soft_boundary_loss(
+                    front, back, **outer, beliefs=beliefs, temperature=heat
+                )
+            loss = (1 - share) * loss + share * soft
         # DistributedDataParallel takes the mean over processes; the factor makes it the sum.
         total = (loss * inputs["weight"]).sum() / inputs["count"] * self.args.world_size
         return (total, outputs) if return_outputs else total
