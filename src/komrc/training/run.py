@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import os
 import time
@@ -46,6 +47,10 @@ _FREE = frozenset(
         "save_total_limit", "dataloader_workers", "data_dir", "train_file", "predict_file", "skip_invalid",
     }
 )  # fmt: skip
+
+
+# These speak of the machine, not of the model, so the card leaves them out; data are named by their hashes.
+_LOCAL = frozenset({*_FREE, "model", "teacher", "config_name", "tokenizer"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +290,8 @@ class _Run:
         values["tokenizer_sha256"] = self.tokenizer.fingerprint
         values["precision"] = self.precision
         values["processes"] = self.arguments.world_size
-        return values
+        agreed: dict[str, Any] = json.loads(json.dumps(values))  # as run.json will give it back
+        return agreed
 
     def _check_settings(self, checkpoint: checkpoints.Checkpoint, trainer: SpanTrainer) -> None:
         saved = checkpoints.read_json(checkpoint.folder / checkpoints.RUN)["settings"]
@@ -476,7 +482,11 @@ class _Run:
         return made
 
     def _write(self, figures: dict[str, float], record: dict[str, Any]) -> None:
-        base = self.options.model or "the embedded KoMRC reader"
+        model = self.options.model
+        # A folder's place on this machine is nobody's business.
+        base = "the embedded KoMRC reader" if model is None else model
+        if model and Path(model).expanduser().is_dir():
+            base = Path(model).expanduser().resolve().name
         facts = {
             **record,
             "precision": self.precision,
@@ -485,7 +495,7 @@ class _Run:
         told = {
             f.name: getattr(self.options, f.name)
             for f in dataclasses.fields(self.options)
-            if getattr(self.options, f.name) != f.default
+            if getattr(self.options, f.name) != f.default and f.name not in _LOCAL
         }
         card = outputs.model_card(
             base=base, settings=self.settings, options=told, figures=figures, record=facts
