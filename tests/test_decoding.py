@@ -356,7 +356,6 @@ def dev(korquad_dev: Path) -> list[Example]:
         ("tokenizers/koelectra-v1", 71.4),
         ("tokenizers/enliple-32k", 96.8),
         ("tokenizers/kobigbird", 99.0),
-        ("models/komrc-small-v0", 88.8),
     ],
 )
 def test_perfect_logits_on_the_dev_set(shared: Path, dev: list[Example], folder: str, ceiling: float) -> None:
