@@ -89,6 +89,8 @@ def test_other_origins_are_let_in_only_by_name(client):
         },
     )
     assert asked.status_code == 200
+    refused = web.post("/predict", json=BODY, headers=origin)
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, "https://a.example")
     other = web.get("/health", headers={"origin": "https://b.example"}).headers
     assert "access-control-allow-origin" not in other
 

@@ -134,16 +134,16 @@ def create_app(
     _add_predict(app, service)
     _add_answers(app, service)
     _add_pages(app, service)
-    inner: ASGIApp = app
-    if options.cors_origin:
-        inner = CORSMiddleware(
-            app,
-            allow_origins=list(options.cors_origin),
-            allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "x-api-key"],
-            max_age=600,
-        )
-    return Gate(inner, options=options, readiness=service.readiness, metrics=service.metrics)
+    gate: ASGIApp = Gate(app, options=options, readiness=service.readiness, metrics=service.metrics)
+    if not options.cors_origin:
+        return gate
+    return CORSMiddleware(  # outermost: a page must be able to read refusals too
+        gate,
+        allow_origins=list(options.cors_origin),
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "content-type", "x-api-key"],
+        max_age=600,
+    )
 
 
 async def _start(

@@ -115,7 +115,7 @@ class Gate:
         """What the headers alone forbid."""
         headers = dict(scope["headers"])
         path, work = scope["path"], scope["method"] == "POST"
-        if self._key is not None and not path.startswith(_OPEN) and scope["method"] != "OPTIONS":
+        if self._key is not None and not path.startswith(_OPEN):
             page = path == "/" and b"text/html" in headers.get(b"accept", b"") and not work
             if not page and not self._knows_key(
                 headers.get(b"authorization", b""), headers.get(b"x-api-key", b"")

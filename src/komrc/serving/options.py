@@ -43,12 +43,12 @@ class ServeOptions:
     max_answer_tokens: int = _option(128, "longest answer a request may ask for, in tokens", low=1)
     max_windows: int = _option(8_192, "most windows a request may be cut into", low=1)
 
-    max_queue: int = _option(256, "pairs accepted and not yet answered; past that a request gets 429", low=1)
+    max_queue: int = _option(64, "pairs accepted and not yet answered; past that a request gets 429", low=1)
     max_queue_windows: int = _option(
         16_384, "windows of those pairs (an estimate from their length); past that a request gets 429", low=1
     )
     max_batch_tokens: int = _option(
-        1_024, "tokens the engine takes at once: more for a GPU, fewer for quicker turns on a CPU", low=1
+        512, "tokens the engine takes at once; a GPU wants more, a CPU is as fast with few", low=1
     )
     batch_wait_ms: float = _option(
         4.0, "longest wait, in milliseconds, for requests that are being tokenized to join a batch", low=0
