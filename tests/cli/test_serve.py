@@ -98,3 +98,11 @@ def test_what_makes_no_sense_is_refused(options, arguments, environment):
 )
 def test_which_addresses_are_beyond_loopback(host, beyond):
     assert ServeOptions(host=host).beyond_loopback == beyond
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    monkeypatch.setattr(serve, "find_spec", lambda name: None if name == "uvicorn" else object())
+    parser = argparse.ArgumentParser()
+    serve.add_parser(parser.add_subparsers())
+    with pytest.raises(UsageError, match=r"uvicorn not installed.*komrc\[serve\]"):
+        serve.run(parser.parse_args(["serve"]))

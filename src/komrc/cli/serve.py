@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields
+from importlib.util import find_spec
 from typing import Any
 
 from komrc.errors import UsageError
 from komrc.serving.options import ServeOptions, flag, from_environment
 
+_LIBRARIES = ("fastapi", "uvicorn", "prometheus_client", "fastapi_offline")
 _EXAMPLES = """\
 examples:
   komrc serve                                    the embedded model on http://127.0.0.1:8888
@@ -61,12 +63,13 @@ def _add_option(parser: argparse.ArgumentParser, name: str, default: Any, metada
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
     options = _options(args)
-    try:
-        from komrc.serving.server import configure_logging, serve
-    except ImportError as error:
+    missing = [name for name in _LIBRARIES if find_spec(name) is None]
+    if missing:
         raise UsageError(
-            f"{error.name} is not installed", where="komrc serve", fix="pip install 'komrc[serve]'"
-        ) from error
+            f"{', '.join(missing)} not installed", where="komrc serve", fix="pip install 'komrc[serve]'"
+        )
+    from komrc.serving.server import configure_logging, serve
+
     configure_logging()
     return serve(options)
 

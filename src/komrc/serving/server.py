@@ -212,5 +212,6 @@ def configure_logging() -> None:
     """Our own lines from INFO on, the libraries' from ERROR on; all to stderr."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("komrc").setLevel(logging.INFO)
+    logging.getLogger("komrc.reader").setLevel(logging.ERROR)  # its warnings are about what callers sent
     # What uvicorn says of broken requests is the client's doing, and of starting and stopping ours.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
