@@ -145,7 +145,8 @@ with TestClient(create_app(ServeOptions(), load)) as web:
         pass
     pair = {"question": "누가 만들었나?", "context": "훈민정음은 세종이 만들었다."}
     reply = web.post("/forward", json={"inputs": pair})
-    assert reply.json()["output"]["answer"] == "세종", reply.text
+    best = reply.json()["output"]
+    assert best["answer"] == pair["context"][best["start"]:best["end"]] != ""
 assert not {"torch", "transformers", "plotly", "kiwipiepy"} & set(sys.modules)
 """
     done = subprocess.run(
