@@ -55,6 +55,13 @@ def test_a_folder_holds_what_was_written_and_passes_its_manifest(tmp_path: Path)
     assert left_over(made.parent) == []
 
 
+def test_files_can_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
+    with storage.replacing_folder(tmp_path / "out") as temporary:
+        fill(temporary)
+        (temporary / "a.bin").chmod(0o600)
+    assert (tmp_path / "out/a.bin").stat().st_mode & 0o777 == (tmp_path / "out").stat().st_mode & 0o666
+
+
 def test_an_error_while_filling_leaves_what_was_there(tmp_path: Path) -> None:
     made = make(tmp_path / "out")
     with pytest.raises(RuntimeError), storage.replacing_folder(made) as temporary:

@@ -134,7 +134,9 @@ def move_into(staged: Path, folder: Path) -> None:
 def _finish(folder: Path) -> None:
     """Bring everything below a folder to the disk and describe it in its manifest."""
     files = {}
+    mode = folder.stat().st_mode & 0o666
     for file in _files(folder):
+        file.chmod(mode)  # safetensors writes for the owner's eyes only, whatever the umask says
         _sync(file)
         name = file.relative_to(folder).as_posix()
         files[name] = {"bytes": file.stat().st_size, "sha256": sha256_file(file)}

@@ -117,6 +117,8 @@ class _Run:
             saving.finish_final(self.output)
             checkpoints.clean(self.output)
         checkpoint = self._checkpoint()
+        if checkpoint:
+            self.rounds = _rounds_before(checkpoint)
         begin = time.monotonic()
         set_seed(options.seed)  # heads that the weights lack are drawn at random
         self.arguments = self._arguments()
@@ -425,7 +427,8 @@ class _Run:
             em, f1 = made.scores["exact_match"], made.scores["f1"]
             spent = time.monotonic() - begin
             logger.info("step %d: EM %.2f, F1 %.2f (%.0f s)", step, em, f1, spent)
-            self.rounds.append({"step": step, "exact_match": em, "f1": f1})
+            if all(figures["step"] != step for figures in self.rounds):
+                self.rounds.append({"step": step, "exact_match": em, "f1": f1})
             if self.best is None or em > self.best[1].scores["exact_match"]:
                 self.best = (step, made)
             if self.arguments.should_save:
@@ -501,3 +504,13 @@ class _Run:
             base=base, settings=self.settings, options=told, figures=figures, record=facts
         )
         saving.save_final(self.output, self.model, self.tokenizer, self.settings, card)
+
+
+def _rounds_before(checkpoint: checkpoints.Checkpoint) -> list[dict[str, float]]:
+    """The evaluations of a run up to a checkpoint."""
+    history = checkpoints.read_json(checkpoint.folder / checkpoints.STATE)["log_history"]
+    return [
+        {"step": entry["step"], "exact_match": entry["eval_exact_match"], "f1": entry["eval_f1"]}
+        for entry in history
+        if "eval_exact_match" in entry
+    ]

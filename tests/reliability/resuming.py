@@ -1,0 +1,69 @@
+"""Whole, killed and resumed tiny runs, and how they are compared."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import tiny_run
+
+# What each run trains with; every one has dropout and windows grouped by length.
+CASES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "remainder": {"gradient_accumulation_steps": 4},
+    "no accumulation": {"gradient_accumulation_steps": 1, "save_steps": 3},
+    "token budget": {"tokens_per_batch": 700},
+    "two workers": {"dataloader_workers": 2},
+    "evaluation in between": {"eval_steps": 1},
+    "bf16": {"precision": "bf16"},
+    "layer decay and warmup": {"layer_decay": 0.8, "warmup_ratio": 0.2, "weight_decay": 0.1},
+    "part of an epoch": {"max_steps": 3, "save_steps": 1},
+}
+
+
+def whole(material: Path, output: Path, **more: Any) -> Any:
+    """Train to the end (or on to it, with ``resume``)."""
+    from komrc.training.run import train
+
+    return train(tiny_run.options(material, output, **more))
+
+
+def killed(material: Path, output: Path, kill_at: int, **more: Any) -> None:
+    """Train and die by SIGKILL before the given micro-batch. Runs in a child of its own."""
+    from komrc.training.trainer import SpanTrainer
+
+    true_step, count = SpanTrainer.training_step, 0
+
+    def training_step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return true_step(self, *args, **kwargs)
+
+    SpanTrainer.training_step = training_step  # type: ignore[method-assign]
+    whole(material, output, **more)
+
+
+def differences(first: Path, second: Path) -> list[str]:
+    """Files of two finished runs that differ by a bit: the model, predictions, figures and the last
+    checkpoint with its optimizer, schedule, random states and log."""
+    from komrc.training import checkpoints
+
+    names = [
+        Path(name)
+        for name in ("model.safetensors", "komrc.json", "predictions_.json", "nbest_predictions_.json",
+                     "eval_result_model_256.txt")
+    ]  # fmt: skip
+    ends = [checkpoints.newest(folder) for folder in (first, second)]
+    assert ends[0] is not None and ends[1] is not None and ends[0].step == ends[1].step
+    last = Path(ends[0].folder.name)
+    names += [last / path.name for path in ends[0].folder.iterdir()]
+    differ = [str(name) for name in names if (first / name).read_bytes() != (second / name).read_bytes()]
+    figures = [json.loads((folder / "eval_results.json").read_text()) for folder in (first, second)]
+    if figures[0] != figures[1]:
+        differ.append("eval_results.json")
+    return differ
