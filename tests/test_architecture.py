@@ -89,7 +89,9 @@ def test_no_room_imports_in_a_circle() -> None:
 @pytest.mark.parametrize("path", modules(), ids=dotted)
 def test_torch_stays_in_its_rooms(path: Path) -> None:
     name = dotted(path)
-    if name.startswith(TORCH_ROOMS) or name == "tokenization.kobert":  # KoBertTokenizer is a transformers class
+    if (
+        name.startswith(TORCH_ROOMS) or name == "tokenization.kobert"
+    ):  # KoBertTokenizer is a transformers class
         return
     used = {found for found in imports(path) if found.partition(".")[0] in TORCH}
     lazy_only = name.startswith(("tokenization", "hub"))
