@@ -1,4 +1,4 @@
-"""Fixtures that every test may use. Real data lies beside the repository, in ../shared, and is read in place."""
+"""Fixtures for every test. Real data lies beside the repository, in ../shared, and is read in place."""
 
 from __future__ import annotations
 
