@@ -28,7 +28,7 @@ LARGEST_JSON = 64 << 20  # bytes; tokenizer.json of a vocabulary of 250,000 piec
 _LARGEST_CONFIG = 1 << 20
 _LARGEST_HEADER = 16 << 20
 _MOST_TENSORS = 20_000
-_MOST_LAYERS = 1_000
+_MOST_LAYERS = 200
 _LARGEST_NUMBER = 1 << 31
 _LONGEST_LIST = 10_000
 

@@ -57,8 +57,10 @@ class ReaderSettings:
         for name in ("max_seq_length", "doc_stride", "max_query_length", "n_best_size", "max_answer_length"):
             if getattr(self, name) < 1:
                 raise ModelError(f"must be at least 1, found {getattr(self, name)}", where=name)
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise ModelError(f"must be a number above 0, found {self.temperature}", where="temperature")
+        if not 1e-3 <= self.temperature <= 1e3:
+            raise ModelError(
+                f"must be a number from 0.001 to 1,000, found {self.temperature}", where="temperature"
+            )
         if not math.isfinite(self.null_score_diff_threshold):
             raise ModelError("must be a finite number", where="null_score_diff_threshold")
 

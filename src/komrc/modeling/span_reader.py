@@ -259,6 +259,13 @@ def _build(
 def _refuse_giants(kind: Any, config: PretrainedConfig, weights: dict[str, Tensor], folder: Path) -> None:
     """Stop before a configuration that asks for far more memory than its weights explain."""
     have = sum(tensor.numel() for tensor in weights.values())
+    layers = getattr(config, "num_hidden_layers", 0)
+    if isinstance(layers, int) and layers > len(weights):
+        raise ModelError(
+            f"asks for {layers:,} layers, but the weights hold {len(weights):,} tensors",
+            where=str(folder / CONFIG),
+            fix="use the config.json that belongs to these weights",
+        )
     with torch.device("meta"):  # shapes only
         sketch = kind(config)
     need = sum(tensor.numel() for tensor in chain(sketch.parameters(), sketch.buffers()))
