@@ -1,0 +1,246 @@
+"""What fuzzers throw bytes at. Each target may raise errors of komrc.errors and nothing else."""
+
+from __future__ import annotations
+
+import json
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import regex
+
+from komrc import hub, model_folder, storage
+from komrc.datasets import read_squad, scan_squad
+from komrc.engines import Batch, Logits
+from komrc.engines.fake import FakeEngine
+from komrc.errors import KomrcError
+from komrc.reader import Reader
+from komrc.settings import ReaderSettings
+from komrc.tokenization import load_tokenizer
+
+SYLLABLES = [chr(code) for code in range(ord("가"), ord("힣"), 37)]
+# Every kind of text that offsets have ever gone wrong on.
+PIECES = [
+    *SYLLABLES[:60], "이순신은", "1592년", "무신", " ", "  ", "\n", "\r\n", "\t", ".", "「", "」", "'", '"', "``",
+    "\u1112\u1161\u11ab", "\u1100\u1161", "각\u11a8", "ㅎㅏㄴ", "e\u0301", "ñ", "か\u3099", "ﾊﾟ", "ﬁ", "①",
+    "👨\u200d👩\u200d👧", "👍🏽", "🇰🇷", "❤\ufe0f", "1\ufe0f\u20e3", "\ufeff", "\u200b", "\u200d", "\u200e",
+    "\u202e", "\u2028", "\u2029", "\u0085", "\x00", "\x01", "\x7f", "\u00a0", "\u3000", "שלום", "مرحبا",
+    "हिन्दी", "漢字", "㈜", "''", "\U00011938", "\U0010ffff", "İ", "ß", "Ａ", "##", "[SEP]", "[UNK]", "▁", "</s>",
+]  # fmt: skip
+
+
+def pairs(seed: int) -> Iterator[tuple[str, str]]:
+    """Questions and contexts without end, in every normal form."""
+    import unicodedata
+
+    draw = Random(seed)
+    while True:
+        context = "".join(draw.choices(PIECES, k=draw.randint(1, 60)))
+        question = "".join(draw.choices(PIECES, k=draw.randint(1, 8)))
+        form: Any = draw.choice([None, None, "NFC", "NFD", "NFKC", "NFKD"])
+        if form:
+            context = unicodedata.normalize(form, context)
+        if context.strip() and question.strip():
+            yield question, context
+
+
+@cache
+def reader() -> Reader:
+    """The embedded tokenizer with an engine whose answers look random, in short windows."""
+    settings = ReaderSettings(max_seq_length=64, doc_stride=24, max_query_length=16, boundary_head=True)
+    return Reader(load_tokenizer(None), FakeEngine(boundary=True), settings)
+
+
+def check_answers(context: str, answers: Any) -> None:
+    """Every answer is a piece of the context between two characters as a reader sees them."""
+    edges = {0, *(match.end() for match in regex.finditer(r"\X", context))}
+    for answer in answers:
+        assert answer.text == context[answer.start : answer.end], (context, answer)
+        assert answer.text, (context, answer)
+        assert 0 <= answer.score <= 1, (context, answer)
+        assert {answer.start, answer.end} <= edges, (context, answer)
+
+
+def check_same(first: Any, second: Any) -> None:
+    """The same spans in the same order; scores may differ by the order of a sum."""
+    assert [(a.start, a.end) for a in first] == [(a.start, a.end) for a in second]
+    assert all(abs(a.score - b.score) <= 1e-9 for a, b in zip(first, second, strict=True))
+
+
+# --- targets -----------------------------------------------------------------------------------------------
+
+
+def _written(name: str, data: bytes, use: Callable[[Path], Any]) -> None:
+    with tempfile.TemporaryDirectory(prefix="komrc-fuzz-") as folder:
+        (Path(folder) / name).write_bytes(data)
+        try:
+            use(Path(folder))
+        except KomrcError as error:
+            str(error)
+
+
+def squad(data: bytes) -> None:
+    _written("data.json", data, lambda folder: scan_squad(folder / "data.json"))
+    _written("data.json", data, lambda folder: read_squad(folder / "data.json", skip_invalid=True))
+
+
+def settings(data: bytes) -> None:
+    _written("komrc.json", data, ReaderSettings.load)
+
+
+def config(data: bytes) -> None:
+    from komrc.modeling.weights import read_config
+
+    _written("config.json", data, read_config)
+
+
+def weights(data: bytes) -> None:
+    from komrc.modeling.weights import read_weights
+
+    _written("model.safetensors", data, read_weights)
+
+
+def tokenizer(data: bytes) -> None:
+    def use(folder: Path) -> None:
+        (folder / "config.json").write_text('{"pad_token_id": 0}')
+        load_tokenizer(folder).encode_many(["이순신은 e\u0301 무신이다."])
+
+    _written("tokenizer.json", data, use)
+
+
+def manifest(data: bytes) -> None:
+    def use(folder: Path) -> None:
+        assert storage.verify_folder(folder) != []
+        model_folder.verify(folder)
+
+    _written(storage.MANIFEST, data, use)
+
+
+def text(data: bytes) -> None:
+    context = data.decode("utf-8", "surrogatepass" if data[:1] > b"\xf0" else "replace")
+    try:
+        check_answers(context, reader().read(context[:20] or "?", context, top_k=3))
+    except KomrcError as error:
+        str(error)
+    except UnicodeDecodeError:
+        pass
+
+
+class _Given:
+    """Logits straight from bytes."""
+
+    name = "given"
+
+    def __init__(self, data: bytes) -> None:
+        self._values = np.frombuffer(data[: len(data) // 4 * 4] or b"\0\0\0\0", np.float32)
+
+    def run(self, batch: Batch) -> Logits:
+        with np.errstate(all="ignore"):
+            values = [np.resize(self._values, (*batch.input_ids.shape, n)) for n in (1, 8)]
+        return Logits(values[0][..., 0], values[0][..., 0][:, ::-1].copy(), values[1], -values[1])
+
+
+CONTEXT = (
+    "이순신(李舜臣)은 조선의 무신이다. \u1112\u1161\u11ab 👨\u200d👩\u200d👧 e\u0301 1592년에 싸웠다. " * 3
+)
+
+
+def decoding(data: bytes) -> None:
+    given = Reader(reader().tokenizer, _Given(data), reader().settings)
+    try:
+        with np.errstate(all="ignore"):
+            check_answers(CONTEXT, given.read("누구?", CONTEXT, top_k=5))
+    except KomrcError as error:
+        str(error)
+
+
+def _seed_squad() -> bytes:
+    qa = {
+        "id": "1",
+        "question": "누구?",
+        "answers": [{"text": "이순신", "answer_start": 0}],
+        "is_impossible": False,
+    }
+    paragraph = {"context": "이순신은 무신이다.", "qas": [qa, {**qa, "id": "2"}]}
+    value = {"version": "KorQuAD_v1.0_dev", "data": [{"title": "이순신", "paragraphs": [paragraph]}]}
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def _seed_weights() -> bytes:
+    entry = {"dtype": "I8", "shape": [2, 3], "data_offsets": [0, 6]}
+    scale = {"dtype": "F32", "shape": [2, 1], "data_offsets": [6, 14]}
+    table = {"__metadata__": {"format": "komrc-int8"}, "a.embeddings": entry, "a.embeddings.scale": scale}
+    header = json.dumps(table).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(14)
+
+
+def _seed_tokenizer() -> bytes:
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "이", "##순", "##신", "은", "1", "2", "."]
+    value = {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [],
+        "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
+                       "strip_accents": None, "lowercase": False},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]},
+        "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                  "max_input_chars_per_word": 100, "vocab": {piece: n for n, piece in enumerate(pieces)}},
+    }  # fmt: skip
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+# Target and a valid input to start from.
+TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], bytes]]] = {
+    "squad": (squad, _seed_squad),
+    "settings": (
+        settings,
+        lambda: json.dumps({"format": 1, "max_seq_length": 384, "temperature": 1.5}).encode(),
+    ),
+    "config": (config, (hub.embedded_model() / "config.json").read_bytes),
+    "weights": (weights, _seed_weights),
+    "tokenizer": (tokenizer, _seed_tokenizer),
+    "manifest": (manifest, (hub.embedded_model() / storage.MANIFEST).read_bytes),
+    "text": (text, CONTEXT.encode),
+    "decoding": (decoding, lambda: np.linspace(-9, 9, 64, dtype=np.float32).tobytes()),
+}
+
+
+def mutated(data: bytes, draw: Random) -> bytes:
+    """The input with a few bytes flipped, cut, doubled, or values put in that parsers stumble on."""
+    out = bytearray(data)
+    for _ in range(draw.randint(1, 4)):
+        at = draw.randrange(len(out) + 1)
+        end = min(len(out), at + draw.choice([1, 1, 2, 8, 40]))
+        kind = draw.randrange(5)
+        if kind == 0 and at < len(out):
+            out[at] ^= 1 << draw.randrange(8)
+        elif kind == 1:
+            del out[at:end]
+        elif kind == 2:
+            out[at:at] = out[at:end] * draw.choice([1, 2, 50])
+        elif kind == 3:
+            values = [
+                b"null",
+                b"-1",
+                b"1e999",
+                b"9" * 40,
+                b"NaN",
+                b"[]",
+                b"{}",
+                b'""',
+                b"true",
+                b'"\\ud800"',
+                b"\xff",
+            ]
+            numbers = list(regex.finditer(rb'-?\d+(\.\d+)?|"[^"]*"|true|false|null', bytes(out)))
+            if numbers:
+                place = draw.choice(numbers)
+                out[place.start() : place.end()] = draw.choice(values)
+        else:
+            del out[at:]
+    return bytes(out)
