@@ -106,6 +106,9 @@ class TrainingOptions:
     num_train_epochs: float = _option(3.0, "times over the data", "epochs")
     max_steps: int = _option(-1, "stop after so many steps, whatever the epochs")
     learning_rate: float = _option(5e-5, "highest learning rate")
+    boundary_learning_rate: float = _option(
+        1e-3, "highest learning rate of the boundary head, which starts from nothing"
+    )
     layer_decay: float = _option(
         1.0, "learning rate of each layer relative to the one above it (0.9: lower layers learn slower)"
     )
@@ -169,6 +172,7 @@ _AT_LEAST: dict[str, float] = {
     "teacher_temperature": 0.01,
     "num_train_epochs": 0,
     "learning_rate": 0,
+    "boundary_learning_rate": 0,
     "warmup_steps": 0,
     "weight_decay": 0,
     "max_grad_norm": 0,

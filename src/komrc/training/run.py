@@ -327,6 +327,7 @@ class _Run:
             sampler=sampler,
             precision=self.precision,
             boundary_weight=o.boundary_loss_weight,
+            boundary_learning_rate=o.boundary_learning_rate,
             layer_decay=o.layer_decay,
             teaching=(o.teacher_weight, o.teacher_temperature),
             schedule=Schedule(

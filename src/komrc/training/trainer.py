@@ -69,6 +69,7 @@ class SpanTrainer(Trainer):
         sampler: batches of them.
         precision: "bf16" computes under autocast.
         boundary_weight: of the boundary head's loss.
+        boundary_learning_rate: highest learning rate of the boundary head.
         layer_decay: learning rate of a layer relative to the one above.
         teaching: the share of the loss that comes from teachers, and their temperature.
         schedule: steps between logs, evaluations and checkpoints.
@@ -89,6 +90,7 @@ class SpanTrainer(Trainer):
         sampler: LengthGrouped,
         precision: Literal["fp32", "bf16"],
         boundary_weight: float,
+        boundary_learning_rate: float,
         layer_decay: float,
         teaching: tuple[float, float],
         schedule: Schedule,
@@ -103,6 +105,7 @@ class SpanTrainer(Trainer):
         self._sampler = sampler
         self._precision = precision
         self._boundary_weight = boundary_weight
+        self._boundary_learning_rate = boundary_learning_rate
         self._layer_decay = layer_decay
         self._teaching = teaching
         self._evaluate_model = evaluate_model
@@ -204,7 +207,9 @@ class SpanTrainer(Trainer):
             depth = _depths(target)
             for name, parameter in target.named_parameters():
                 if parameter.requires_grad:
-                    rate = self.args.learning_rate * self._layer_decay ** depth[name]
+                    rate = self._boundary_learning_rate
+                    if not name.startswith("boundary."):
+                        rate = self.args.learning_rate * self._layer_decay ** depth[name]
                     decay = self.args.weight_decay if name in decayed else 0.0
                     groups.setdefault((rate, decay), []).append(parameter)
             self.optimizer = torch.optim.AdamW(
