@@ -1,0 +1,94 @@
+"""Training as a process: reads a number, takes that many steps, prints seconds and real tokens.
+
+python -m benchmarks.training_worker komrc|2020 MODEL_FOLDER DATA.json WORK_FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+LENGTH = 512  # as in the commands of 2020
+
+
+class Meter:
+    """Called before each step; waits for orders between two of them."""
+
+    def __init__(self) -> None:
+        self.left = self.asked = 0
+        self.began = 0.0
+        self.tokens_before = 0
+        print(json.dumps({"ready": True}), flush=True)
+
+    def before_step(self, tokens: int) -> None:
+        if self.left == 0:
+            if self.asked:
+                seconds = time.perf_counter() - self.began
+                reply = {"seconds": seconds, "answers": self.asked, "tokens": tokens - self.tokens_before}
+                print(json.dumps(reply), flush=True)
+            line = sys.stdin.readline()
+            if not line:
+                raise SystemExit(0)
+            self.left = self.asked = int(line)
+            self.tokens_before = tokens
+            self.began = time.perf_counter()
+        self.left -= 1
+
+
+def with_komrc(folder: str, data: str, work: Path) -> None:
+    from komrc.training.options import TrainingOptions
+    from komrc.training.run import train
+    from komrc.training.trainer import SpanTrainer
+
+    meter = None
+    one_step = SpanTrainer.training_step
+
+    def training_step(self: SpanTrainer, *args: Any, **kwargs: Any) -> Any:
+        nonlocal meter
+        meter = meter or Meter()
+        meter.before_step(self.tokens_seen)
+        return one_step(self, *args, **kwargs)
+
+    SpanTrainer.training_step = training_step  # type: ignore[method-assign]
+    train(
+        TrainingOptions(
+            model=folder, model_type="kobert", train_file=(data,), output_dir=str(work / "training"),
+            cache_dir=str(work / "cache"), overwrite_output_dir=True, max_seq_length=LENGTH, max_steps=10_000,
+            save_steps=-1, eval_steps=-1, logging_steps=10_000,
+        )
+    )  # fmt: skip
+
+
+def as_in_2020(folder: str, data: str) -> None:
+    from benchmarks.recipe2020 import features, training_steps
+    from komrc import load_squad
+    from komrc.tokenization import load_tokenizer
+
+    backend = load_tokenizer(folder).backend
+    rows = features(
+        load_squad(data)[:400],
+        lambda text: list(backend.encode(text, add_special_tokens=False).ids),
+        length=LENGTH,
+        stride=128,
+        query=64,
+    )
+    step = training_steps(folder, rows)
+    meter, tokens = Meter(), 0
+    while True:
+        meter.before_step(tokens)
+        tokens += step()
+
+
+def main() -> None:
+    kind, folder, data, work = sys.argv[1:]
+    if kind == "komrc":
+        with_komrc(folder, data, Path(work))
+    else:
+        as_in_2020(folder, data)
+
+
+if __name__ == "__main__":
+    main()

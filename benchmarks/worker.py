@@ -1,0 +1,43 @@
+"""KoMRC as a process: reads a number, answers that many questions, prints the seconds.
+
+    python -m benchmarks.worker ENGINE MODEL_FOLDER PAIRS.json
+
+ENGINE is torch, torch-bf16, onnx or onnx-int8.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from komrc.reader import Reader
+from komrc.settings import ReaderSettings
+from komrc.tokenization import load_tokenizer
+
+
+def load(engine: str, folder: Path) -> Reader:
+    if engine != "torch-bf16":
+        return Reader.load(folder, engine=engine)  # type: ignore[arg-type]
+    from komrc.engines.torch import TorchEngine
+    from komrc.modeling import SpanReader
+
+    running = TorchEngine(SpanReader.from_pretrained(folder), precision="bf16")
+    return Reader(load_tokenizer(folder), running, ReaderSettings.load(folder))
+
+
+def main() -> None:
+    engine, folder, path = sys.argv[1:]
+    pairs = json.loads(Path(path).read_text(encoding="utf-8"))
+    reader = load(engine, Path(folder))
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        count = int(line)
+        began = time.perf_counter()
+        answers = reader.read_many([(q, c) for q, c in pairs[:count]])
+        print(json.dumps({"seconds": time.perf_counter() - began, "answers": len(answers)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
