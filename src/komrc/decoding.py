@@ -365,7 +365,7 @@ def _choose_edges(tokens: _Tokens, found: _Found, cuts: Sequence[NDArray[np.bool
         for b, cut in enumerate(cuts):
             if cut is not None:
                 front_ok[:, b] &= cut[np.minimum(front_at[:, b], len(cut) - 1)]
-                back_ok[:, b] &= cut[np.maximum(back_at[:, b], 0)]
+                back_ok[:, b] &= cut[np.clip(back_at[:, b], 0, len(cut) - 1)]
         front, back = tokens.front[:, found.first], tokens.back[:, found.last]
         pair = np.where(front_ok, front, _NEVER)[:, None] + np.where(back_ok, back, _NEVER)[None]
         pair[front_at[:, None] >= back_at[None]] = _NEVER
@@ -380,7 +380,8 @@ def _choose_edges(tokens: _Tokens, found: _Found, cuts: Sequence[NDArray[np.bool
         if cut is not None:  # a token's own edge may lie inside a grapheme: take all of it
             (at,) = np.nonzero(cut)
             start[b] = at[np.searchsorted(at, start[b], side="right") - 1]
-            end[b] = at[np.searchsorted(at, end[b], side="left")]
+            # Rows short of spans are filled with other rows' tokens, which may lie beyond this text.
+            end[b] = at[np.searchsorted(at, np.minimum(end[b], at[-1]), side="left")]
     return _Edges(
         start,
         end,
