@@ -2,8 +2,8 @@
 
     python -m benchmarks.dropout
 
-Prints a JSON list: tokens a second (best of 4 steps: 20 windows of 307 tokens, bf16 autocast, random weights of
-the embedded model's shape) for each pair of dropout rates.
+Prints a JSON list: tokens a second (best of 4 steps: 20 windows of 307 tokens, bf16 autocast, random weights
+of the embedded model's shape) for each pair of dropout rates.
 """
 
 from __future__ import annotations
