@@ -121,7 +121,7 @@ class Disk:
                 if _name == "fsync":
                     path = os.readlink(f"/proc/self/fd/{target}")
                 else:
-                    path = os.fspath(target)
+                    path = os.fsdecode(target)
                     if more.get("dir_fd") is not None:
                         path = os.path.join(os.readlink(f"/proc/self/fd/{more['dir_fd']}"), path)
                 if not path.startswith(here):
@@ -150,7 +150,7 @@ class Disk:
 
         def watched_open(file: Any, mode: str = "r", buffering: int = -1, *args: Any, **more: Any) -> Any:
             writes = set(mode) & set("wxa+") and not isinstance(file, int)
-            if not writes or not os.path.abspath(os.fspath(file)).startswith(here):
+            if not writes or not os.path.abspath(os.fsdecode(file)).startswith(here):
                 return true_open(file, mode, buffering, *args, **more)
             raw = Watched(file, mode.replace("b", "").replace("t", ""))
             if buffering == 0:
