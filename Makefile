@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test torture lint bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -21,6 +21,9 @@ demo: setup ## fine-tune the embedded model on the sample, evaluate it, ask it (
 
 test: setup ## every test, offline
 	$(BIN)/python -m pytest
+
+torture: setup ## the long forms of the reliability tests (docs/reliability.md); an hour or more
+	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/torture.py
 
 lint: setup ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -38,18 +38,33 @@ Result = dict[str, Any]
 LONG = {"num_train_epochs": 4, "save_total_limit": 2, "eval_steps": 3}
 
 
-def intact(out: Path, before: set[str], *, cut: bool) -> str | None:
+def noted(made: Path, out: Path, notes: Path) -> Any:
+    """A run that notes every checkpoint once it is written."""
+    true_write = checkpoints.write
+
+    def write(folder: Path, step: int, fill: Any) -> Path:
+        path = true_write(folder, step, fill)
+        with notes.open("a") as file:
+            file.write(f"{step}\n")
+        return path
+
+    checkpoints.write = write
+    return whole(made, out, **LONG)
+
+
+def intact(out: Path, notes: Path) -> str | None:
     """What is wrong with an output folder after a kill; None where nothing is.
 
-    A checkpoint under its own name must pass, a model must pass or be named, and the folder must be in
-    order after what the next run does first.
+    A checkpoint under its own name passes, no step that was saved is lost, and after what the next run does
+    first the folder is in order.
     """
     for path in out.glob("checkpoint-*"):
         if problems := storage.verify_folder(path):
             return f"{path.name}: {problems[0]}"
-    there = {path.name for path in out.glob("checkpoint-*")}
-    if before and not there:
-        return "no checkpoint is left"
+    newest = checkpoints.newest(out)
+    saved = [int(line) for line in notes.read_text().split()] if notes.exists() else []
+    if saved and (newest is None or newest.step < saved[-1]):
+        return f"checkpoint {saved[-1]} was written and is gone"
     for name in ("predictions_.json", "nbest_predictions_.json", "eval_results.json"):
         if (out / name).exists():
             try:
@@ -78,7 +93,7 @@ def kills(work: Path, points: int) -> Result:
     """kill -9: half at writes, fsyncs, renames by fault injection, every second with a power cut; half at
     random moments. Every tenth is resumed and compared bit for bit."""
     made = tiny_run.material(work / "made")
-    reference, out, log = work / "reference", work / "out", work / "log"
+    reference, out, log, notes = work / "reference", work / "out", work / "log", work / "notes"
     begin = time.monotonic()
     assert in_child(lambda: whole(made, reference, **LONG)).error is None
     seconds = time.monotonic() - begin
@@ -87,29 +102,30 @@ def kills(work: Path, points: int) -> Result:
     def prepare() -> Path:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
+        notes.unlink(missing_ok=True)
         return out
 
     def spread(count: int) -> Iterator[int]:
         chosen = min(points - points // 2, count)
         yield from sorted({1 + i * count // chosen for i in range(chosen)})
 
-    def judge(number: int, name: str, *, power: bool) -> None:
+    def run() -> Any:
+        return noted(made, out, notes)
+
+    def judge(number: int, name: str) -> None:
         nonlocal resumed
-        wrong = intact(out, set(), cut=power)
+        wrong = intact(out, notes)
         if wrong is None and number % 10 == 0:
             resumed += 1
             wrong = finish(made, out, reference)
         if wrong:
             failures.append(f"{name}: {wrong}")
 
-    for number, (_, _, name) in enumerate(
-        kill_points(lambda: whole(made, out, **LONG), prepare, log, spread)
-    ):
+    for number, (_, _, name) in enumerate(kill_points(run, prepare, log, spread)):
         kinds[name.split()[0]] += 1
-        power = number % 2 == 1
-        if power:
+        if number % 2:
             cut_power(out, log)
-        judge(number, name, power=power)
+        judge(number, name)
     draw = Random(1)
     for number in range(points // 2):
         prepare()
@@ -120,13 +136,13 @@ def kills(work: Path, points: int) -> Result:
                 import torch
 
                 torch.set_num_threads(1)
-                whole(made, out, **LONG)
+                run()
             os._exit(0)
         time.sleep(draw.random() * seconds)
         os.kill(child, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         kinds["random moment" if code else "had ended already"] += 1
-        judge(number, "random moment", power=False)
+        judge(number, "random moment")
     return {"kills": sum(kinds.values()), "where": dict(kinds), "resumed": resumed, "failures": failures}
 
 
