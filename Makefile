@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test torture lint bench clean
+.PHONY: help setup demo test bench-quick torture lint bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,9 @@ lint: setup ## format, lint, types
 
 bench: setup ## the benchmarks of docs/benchmarks.md
 	$(BIN)/python -m benchmarks
+
+bench-quick: setup ## the same, small: shows that it works
+	$(BIN)/python -m benchmarks --quick
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
