@@ -227,13 +227,15 @@ def test_set_aside_keeps_every_damaged_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_foreign_files_are_those_nobody_wrote_down(tmp_path: Path) -> None:
+def test_a_folder_with_files_of_others_is_not_replaced(tmp_path: Path) -> None:
     made = make(tmp_path / "out")
-    assert storage.foreign_files(made) == []
     (made / "notes.txt").write_text("mine")
-    assert storage.foreign_files(made) == ["notes.txt"]
+    with pytest.raises(StorageError, match=r"would be lost: notes\.txt\."):
+        make(made, {"only": b"1"})
     (made / storage.MANIFEST).unlink()
-    assert len(storage.foreign_files(made)) == len(FILES) + 1
+    with pytest.raises(StorageError, match="and 2 more"):
+        make(made, {"only": b"1"})
+    assert content(made) == {**FILES, "notes.txt": b"mine"} and left_over(tmp_path) == []
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3])

@@ -304,6 +304,8 @@ def cached_windows(
     storage.remove_stale(cache_dir)
     windows = build_windows(examples, tokenizer, config, labels=labels)
     try:
+        if folder.exists():
+            storage.remove_folder(folder)
         with storage.replacing_folder(folder) as temporary:
             for name in _ARRAYS:
                 np.save(temporary / f"{name}.npy", getattr(windows, name), allow_pickle=False)

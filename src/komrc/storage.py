@@ -86,13 +86,21 @@ def write_json(path: Path, value: object, *, indent: int | None = 2) -> None:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """A temporary folder to fill, which then takes the place of ``path``, manifest and all.
 
-    An existing folder stays until the new one is complete. Raises StorageError.
+    An existing folder stays until the new one is complete; one with files that its manifest does not name
+    is refused, since they would be lost. Raises StorageError.
     """
     with _explained(path):
         _make_folder(path.parent)
         remove_stale(path.parent, path.name)
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "a file has that name")
+        if path.is_dir() and (others := _foreign_files(path)):
+            named = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+            raise StorageError(
+                f"holds files that would be lost: {named}",
+                where=str(path),
+                fix="choose another folder, or move them away",
+            )
         temporary = _neighbour(path, TEMPORARY)
         temporary.mkdir()
         held = os.open(temporary, os.O_RDONLY)
@@ -108,6 +116,14 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         finally:
             os.close(held)
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _foreign_files(path: Path) -> list[str]:
+    try:
+        known = _read_manifest(path / MANIFEST)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        known = {}
+    return [name for file in _files(path) if (name := file.relative_to(path).as_posix()) not in known]
 
 
 def put_in_place(finished: Path, path: Path) -> None:
@@ -259,15 +275,6 @@ def verify_folder(path: Path, names: Collection[str] | None = None) -> list[str]
         except OSError as error:
             problems.append(f"{name} can't be read ({error.strerror or error})")
     return problems
-
-
-def foreign_files(path: Path) -> list[str]:
-    """Files below a folder that its manifest does not name: replacing the folder would lose them."""
-    try:
-        known = _read_manifest(path / MANIFEST)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        known = {}
-    return [name for file in _files(path) if (name := file.relative_to(path).as_posix()) not in known]
 
 
 def set_aside(path: Path) -> Path:
