@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,12 +20,25 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
 from komrc.errors import KomrcError, UsageError
-from komrc.training.options import TrainingOptions, add_options, build_options
+from komrc.training.options import TrainingOptions, add_options, build_options, need_packages
 
 logger = logging.getLogger("run_squad")
 
 # What the 2020 script did where its user said nothing and komrc train does something else.
-DEFAULTS: dict[str, Any] = {"logging_steps": 500, "save_steps": 500, "save_total_limit": 0}
+DEFAULTS: dict[str, Any] = {
+    "logging_steps": 500,
+    "save_steps": 500,
+    "save_total_limit": 0,
+    "null_score_diff_threshold": 0.0,
+}
+
+# What an option means here and not in komrc train.
+HELPS = {
+    "model": "folder or hub id of the encoder, or of a reader to train further",
+    "logging_steps": "log loss and speed every so many steps; 0: never",
+    "save_steps": "save a checkpoint every so many steps; 0: only at the end",
+    "null_score_diff_threshold": "no answer where its score is this much above the best answer's",
+}
 
 # Flags of 2020 that change nothing today, with the reason.
 WITHOUT_MEANING = {
@@ -60,7 +74,9 @@ def build_parser() -> argparse.ArgumentParser:
     for name, reason in WITHOUT_MEANING.items():
         kind: dict[str, Any] = flag if name == "fp16" else {"metavar": "X"}
         old.add_argument(f"--{name}", default=argparse.SUPPRESS, **kind, help=reason)
-    add_options(parser, dashes=False)
+    # --evaluate_during_training says when to evaluate.
+    names = [f.name for f in dataclasses.fields(TrainingOptions) if f.name != "eval_steps"]
+    add_options(parser, only=names, dashes=False, defaults=DEFAULTS, helps=HELPS)
     return parser
 
 
@@ -91,6 +107,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         raise UsageError("nothing to do", where="run_squad.py", fix="give --do_train, --do_eval or both")
     if not options.model:
         raise UsageError("no model", where="--model_name_or_path", fix="give a folder or a hub id")
+    need_packages()
     results = Path()  # 2020 wrote eval_result_<model>_<length>.txt where it was started
     if args.do_train:
         from komrc.training.run import train  # noqa: PLC0415 - torch takes seconds to import
@@ -115,7 +132,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(argv)
     except KomrcError as error:
-        print(f"run_squad.py: error: {error}", file=sys.stderr)
+        # Options are written with dashes in komrc train, with underscores here.
+        said = re.sub(r"(?<!\S)--[a-z]+(-[a-z]+)+", lambda m: "--" + m[0][2:].replace("-", "_"), str(error))
+        print(f"run_squad.py: error: {said}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("run_squad.py: stopped", file=sys.stderr)

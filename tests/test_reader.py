@@ -202,3 +202,8 @@ def test_settings_can_be_changed_at_load() -> None:
 def test_the_embedded_model_answers() -> None:
     (answer,) = Reader.load().read("훈민정음은 언제 반포되었나?", CONTEXT)
     assert "1446" in answer.text and 0 < answer.score <= 1
+
+
+def test_an_unknown_engine_is_one_message() -> None:
+    with pytest.raises(UsageError, match=r"no engine is called 'tf'.*auto, torch, onnx, onnx-int8"):
+        Reader.load(engine="tf")  # type: ignore[arg-type]

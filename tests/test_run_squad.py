@@ -176,3 +176,32 @@ def test_an_encoder_that_was_never_trained_is_not_evaluated(
     given = "--output_dir o --do_eval --model_name_or_path monologg/kobert --data_dir data "
     assert run_squad.main((given + "--predict_file KorQuAD_v1.0_dev.json").split()) == 4
     assert "never trained" in capsys.readouterr().err
+
+
+def test_help_tells_the_defaults_of_2020() -> None:
+    said = " ".join(run_squad.build_parser().format_help().split())
+    for name, default in run_squad.DEFAULTS.items():
+        assert f"--{name} N" in said
+        assert f"(default: {default})" in said.partition(f"--{name} N ")[2].partition(" --")[0], name
+    assert "--eval_steps" not in said and "embedded reader" not in said
+
+
+def test_errors_name_the_options_as_they_are_written_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "checkpoint-1").mkdir()
+    (tmp_path / "config.json").write_text("{}")
+    command = (
+        f"--do_train --model_type bert --model_name_or_path x --output_dir {tmp_path} --train_file a-b.json"
+    )
+    assert run_squad.main(command.split()) == 2
+    assert run_squad.main(["--do_train", "--model_name_or_path", "x"]) == 2
+    said = capsys.readouterr().err
+    assert (
+        "--overwrite_output_dir" in said and "--output_dir: no output" in said and "--output-dir" not in said
+    )
+
+
+def test_the_threshold_for_no_answer_is_that_of_2020() -> None:
+    given = ["--do_eval", "--version_2_with_negative", "--model_name_or_path", "m", "--output_dir", "o"]
+    assert run_squad.parse(given)[1].null_score_diff_threshold == 0.0

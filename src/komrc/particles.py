@@ -64,7 +64,7 @@ def _kiwi() -> Kiwi:
         raise UsageError(
             "trimming particles needs the package kiwipiepy",
             where="--trim-particles kiwi",
-            fix="pip install 'komrc[kiwi]', or leave the option out",
+            fix="run pip install 'komrc[kiwi]', or leave the option out",
         ) from error
     return Kiwi(num_workers=min(4, len(os.sched_getaffinity(0))))
 

@@ -38,14 +38,15 @@ class Source:
     examples: Callable[[], Iterator[Example]]
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, *, skip_invalid: bool = False) -> Source:
     """The questions of a KorQuAD-format JSON file, or of a JSON Lines file (its name ends in .jsonl).
 
-    A JSON Lines file is checked whole, then read again while it is answered, a line at a time. Raises
-    DataError with the problems found.
+    A JSON Lines file is checked whole, then read again while it is answered, a line at a time. With
+    ``skip_invalid`` damaged questions of a JSON file are left out, and the log names them. Raises DataError
+    with the problems found.
     """
     if not _is_lines(path):
-        loaded = read_squad(path, require_answers=False)
+        loaded = read_squad(path, skip_invalid=skip_invalid, require_answers=False)
         return Source(len(loaded.examples), loaded.sha256, lambda: iter(loaded.examples))
     problems: list[Problem] = []
     total = wrong = 0

@@ -196,11 +196,12 @@ class Reader:
         windows = build_windows(examples, self.tokenizer, config, labels=False)
         cut = np.nonzero(windows.question_truncated)[0]
         if len(cut):
+            first = examples[int(cut[0])].id
             logger.warning(
-                "%d question(s) longer than %d tokens were cut, the first with id %s",
+                "%d question(s) longer than %d tokens were cut to that length%s",
                 len(cut),
                 settings.max_query_length,
-                examples[int(cut[0])].id,
+                f", the first with id {first}" if first else "",
             )
         total = int(windows.indptr[-1])
         return Reading(examples, windows, np.empty(total, np.float32), np.empty(total, np.float32))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -86,3 +88,26 @@ def test_top_k_must_be_positive(context: str) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["ask", QUESTION, "--context", context, "--top-k", "0"])
     assert caught.value.code == 2
+
+
+def test_a_long_question_is_cut_and_that_is_said(context: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert main(["ask", QUESTION * 60, "--context", context]) == 0
+    assert [record.message for record in caplog.records if "cut" in record.message] == [
+        "1 question(s) longer than 64 tokens were cut to that length"
+    ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_standard_output_is_one_message(context: str) -> None:
+    command = [sys.executable, "-m", "komrc", "ask", QUESTION, "--context", context]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 6
+    assert done.stderr.count("\n") == 1 and "No space left" in done.stderr
+
+
+def test_usage_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 2
+    assert "usage: komrc [-h] [--version] COMMAND" in capsys.readouterr().err

@@ -75,3 +75,18 @@ def test_errors_are_one_message(
     err = capsys.readouterr().err
     assert said in err and "Traceback" not in err
     assert not (tmp_path / "p.json").exists()
+
+
+def test_damaged_questions_stop_it_or_are_left_out(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    value = json.loads(data.read_text(encoding="utf-8"))
+    value["data"][0]["paragraphs"][0]["qas"][0]["question"] = " "
+    data.write_text(json.dumps(value), encoding="utf-8")
+    output = tmp_path / "p.json"
+    command = ["predict", "--data", str(data), "--output", str(output)]
+    assert main(command) == 3
+    assert "--skip-invalid" in capsys.readouterr().err
+    assert main([*command, "--skip-invalid"]) == 0
+    assert list(json.loads(output.read_text(encoding="utf-8"))) == ["2"]
+    assert "left out 1 of 2 questions: 1 " in caplog.text

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from komrc import __version__
-from komrc.errors import KomrcError
+from komrc.errors import KomrcError, StorageError
 
 COMMANDS = {
     "train": "fine-tune an encoder on KorQuAD-format data, with official EM/F1 while it trains",
@@ -33,12 +33,15 @@ def build_parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentPar
     listing = "\n".join(f"  {name:<10}{what}" for name, what in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="komrc",
+        usage="komrc [-h] [--version] COMMAND …",
         description="Korean extractive question answering: train, evaluate, serve.",
         epilog=f"commands:\n{listing}\n\nkomrc COMMAND --help shows a command's options and examples.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"komrc {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(
+        dest="command", required=True, prog="komrc", metavar="COMMAND", help=argparse.SUPPRESS
+    )
     for name in names:
         import_module(f"komrc.cli.{name}").add_parser(commands)
     return parser
@@ -52,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser(named).parse_args(arguments)
     try:
         code: int = args.run(args)
+        sys.stdout.flush()  # a full disk must show here, not when the interpreter ends
     except KomrcError as error:
         print(f"komrc: error: {error}", file=sys.stderr)
         return error.exit_code
@@ -59,6 +63,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("komrc: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output went away, as in `komrc … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except OSError as error:  # most of all standard output on a full disk
+        _drop_output()
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"komrc: error: {place}{error.strerror or error}", file=sys.stderr)
+        return StorageError.exit_code
     return code
+
+
+def _drop_output() -> None:
+    """What is still in the buffer can't be written; without this the interpreter tries again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -49,6 +49,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     reader_options.add_arguments(parser)
     parser.add_argument(
+        "--skip-invalid",
+        action="store_true",
+        help="leave damaged questions of a JSON file out instead of stopping",
+    )
+    parser.add_argument(
         "--restart", action="store_true", help="start over, without what a run that was cut short left"
     )
     parser.set_defaults(run=run)
@@ -59,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from komrc import hub
     from komrc.predicting import open_source, predict_file
 
-    source = open_source(args.data)
+    source = open_source(args.data, skip_invalid=args.skip_invalid)
     folder = hub.resolve(args.model)
     reader = reader_options.load_reader(args, folder)
     try:

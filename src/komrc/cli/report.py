@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(
                 "the page's charts need the package matplotlib",
                 where="--output",
-                fix="pip install 'komrc[report]', or give --json alone",
+                fix="run pip install 'komrc[report]', or give --json alone",
             ) from error
         storage.write_text(args.output, page)
         print(f"wrote {args.output}", file=sys.stderr)

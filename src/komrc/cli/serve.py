@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     missing = [name for name in _LIBRARIES if find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"{', '.join(missing)} not installed", where="komrc serve", fix="pip install 'komrc[serve]'"
+            f"{', '.join(missing)} not installed", where="komrc serve", fix="run pip install 'komrc[serve]'"
         )
     from komrc.serving.server import configure_logging, serve
 

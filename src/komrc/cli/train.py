@@ -6,7 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from komrc.training.options import add_options, build_options
+from komrc.training.options import add_options, build_options, need_packages
 
 _EXAMPLES = """\
 examples:
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     options = build_options(vars(args), config=args.config)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("komrc").setLevel(logging.INFO)
+    need_packages()
     from komrc.training.run import train
 
     return train(options).exit_code

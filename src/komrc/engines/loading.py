@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import typing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from typing import Literal
 from komrc import model_folder
 from komrc.engines import Engine
 from komrc.engines.onnx import GRAPHS, OnnxEngine
-from komrc.errors import EngineError
+from komrc.errors import EngineError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +21,12 @@ EngineName = Literal["auto", "torch", "onnx", "onnx-int8"]
 def load_engine(folder: Path, engine: EngineName = "auto") -> Engine:
     """The engine for a model folder; the log says which one "auto" took.
 
-    Raises EngineError where its library or its files are missing, ModelError for a damaged model.
+    Raises UsageError for another name, EngineError where its library or its files are missing, ModelError
+    for a damaged model.
     """
+    names = typing.get_args(EngineName)
+    if engine not in names:
+        raise UsageError(f"no engine is called {engine!r}", where="engine", fix=f"choose {', '.join(names)}")
     model_folder.check(folder)
     if engine == "torch":
         return _torch(folder)
@@ -39,7 +44,7 @@ def _torch(folder: Path) -> Engine:
         raise EngineError(
             "the torch engine needs PyTorch and transformers",
             where=str(folder),
-            fix="pip install 'komrc[train]', or take another engine",
+            fix="run pip install 'komrc[train]', or take another engine",
         )
     from komrc.engines.torch import TorchEngine
 

@@ -10,10 +10,11 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from komrc.errors import UsageError
+from komrc.errors import EngineError, UsageError
 
 MODEL_TYPES = "kobert, distilkobert, bert, distilbert, electra, roberta, xlm-roberta, …"
 
@@ -217,11 +218,17 @@ def _fields() -> list[tuple[dataclasses.Field[Any], Any]]:
 
 
 def add_options(
-    parser: argparse.ArgumentParser, *, only: Sequence[str] | None = None, dashes: bool = True
+    parser: argparse.ArgumentParser,
+    *,
+    only: Sequence[str] | None = None,
+    dashes: bool = True,
+    defaults: Mapping[str, Any] | None = None,
+    helps: Mapping[str, str] | None = None,
 ) -> None:
     """Add an option for every field (or ``only`` these); both --a-b and --a_b are understood.
 
-    Nothing has a default here: what the user did not say is absent from the namespace.
+    Nothing has a default here: what the user did not say is absent from the namespace. ``defaults`` and
+    ``helps`` change what the help says of the fields named in them.
     """
     groups = {name: parser.add_argument_group(title) for name, title in _TITLES.items()}
     for f, annotation in _fields():
@@ -231,9 +238,13 @@ def add_options(
         flags = [option(name) for name in names] if dashes else []
         flags += [flag for name in names if (flag := f"--{name}") not in flags]
         plain = _plain(annotation)
-        text = f.metadata["help"].replace("%", "%%")
-        if f.default not in (None, "", (), False, True) and "default" not in text:
-            text += f" (default: {f.default})"
+        text = (helps or {}).get(f.name, f.metadata["help"]).replace("%", "%%")
+        default, named = (defaults or {}).get(f.name, f.default), f.name in (defaults or {})
+        shown = (
+            default is not None and not isinstance(default, bool) and (named or default not in (0, "", ()))
+        )
+        if shown and "default" not in text:
+            text += f" (default: {default})"
         arguments: dict[str, Any] = {"dest": f.name, "default": argparse.SUPPRESS, "help": text}
         if plain is bool:
             switch = argparse.BooleanOptionalAction if f.default else "store_true"
@@ -316,3 +327,13 @@ def build_options(
             "no output folder", where="--output-dir", fix="name the folder to write the model to"
         )
     return TrainingOptions(**values)
+
+
+def need_packages() -> None:
+    """Raises EngineError where the packages that training needs are not installed."""
+    missing = [name for name in ("torch", "transformers", "accelerate") if find_spec(name) is None]
+    if missing:
+        raise EngineError(
+            f"training needs {', '.join(missing)}, not installed here",
+            fix="run pip install -c constraints.txt '.[train]' in the project's folder",
+        )
