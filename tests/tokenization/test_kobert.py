@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from loopback_hub import LoopbackHub
 
-from komrc.errors import HubError
+from komrc.errors import HubError, ModelError
 from komrc.tokenization import ReaderTokenizer, load_tokenizer
 
 pytest.importorskip("transformers")
@@ -206,3 +206,12 @@ def test_the_module_name_of_2020(kobert_folder: Path) -> None:
         check=True,
     )
     assert json.loads(done.stdout) == [2, 4958, 6855, 3]
+
+
+@pytest.mark.parametrize(("name", "said"), [(".", "holds neither tokenizer.json"), ("gone", "gone")])
+def test_a_folder_without_its_files_is_named(tmp_path: Path, name: str, said: str) -> None:
+    from komrc.tokenization.kobert import KoBertTokenizer
+
+    with pytest.raises(ModelError) as caught:
+        KoBertTokenizer.from_pretrained(tmp_path / name)
+    assert str(tmp_path) in str(caught.value) and said in str(caught.value)

@@ -136,3 +136,9 @@ def test_nothing_of_transformers_is_needed(shared: Path) -> None:
         env={"PYTHONPATH": str(Path(__file__).resolve().parents[2] / "src")},
     )
     assert done.stdout.split() == ["3"]
+
+
+def test_a_folder_without_a_model_is_called_that(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(ModelError, match="holds no model"):
+        load_tokenizer(tmp_path)

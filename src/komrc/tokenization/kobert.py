@@ -11,6 +11,7 @@ import tokenizers
 from transformers import AutoTokenizer, BatchEncoding, BertConfig, PreTrainedTokenizerFast
 
 from komrc import hub
+from komrc.errors import ModelError
 from komrc.tokenization.kobert_backend import MODEL_FILE, VOCAB_FILE, build_backend
 from komrc.tokenization.offsets import ExactEncoding, OffsetRepair
 
@@ -89,6 +90,14 @@ class KoBertTokenizer(PreTrainedTokenizerFast):
             offline=offline,
             cache_dir=cache_dir,
         )
+        if not any((folder / name).is_file() for name in ("tokenizer.json", MODEL_FILE)):
+            raise ModelError(
+                f"holds neither tokenizer.json nor KoBERT's {MODEL_FILE} and {VOCAB_FILE}"
+                if folder.is_dir()
+                else "there is no such folder",
+                where=str(folder),
+                fix="check the path, or give the hub id monologg/kobert",
+            )
         for option in ("trust_remote_code", "use_fast"):  # no code is run, and there is no slow kind
             kwargs.pop(option, None)
         loaded: KoBertTokenizer = super().from_pretrained(

@@ -112,6 +112,12 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
         "save a fast tokenizer into the folder: AutoTokenizer.from_pretrained(…).save_pretrained(folder) "
         "writes tokenizer.json where one exists"
     )
+    if not any(found for pattern in TOKENIZER_FILES for found in folder.glob(pattern)):
+        raise ModelError(
+            "holds no model: there is neither a config.json nor a tokenizer",
+            where=str(folder),
+            fix="check the path; a model folder has config.json, model.safetensors and tokenizer.json",
+        )
     # transformers would open the files that these name, wherever they are.
     for name, value in settings.items():
         if name.endswith("_file") and name != "special_tokens_map_file" and value is not None:
