@@ -47,7 +47,10 @@ def read_config(folder: Path, model_type: str | None = None) -> PretrainedConfig
             fix="name a folder that training wrote, or a hub id such as monologg/kobert",
         ) from None
     model_folder.check_config(values, path)
-    name = agreed_architecture(model_type, values.pop("model_type", None), str(path))
+    found = values.pop("model_type", None)
+    if not isinstance(found, str | None):
+        raise ModelError(f"model_type must be text, found {found!r}", where=str(path), fix="correct it")
+    name = agreed_architecture(model_type, found, str(path))
     kind = CONFIG_MAPPING[name]
     try:
         known = (kind().to_dict().keys() | kind.attribute_map.keys()) - _LEFT_OUT

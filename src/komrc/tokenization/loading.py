@@ -38,11 +38,17 @@ def load_tokenizer(
     settings = _read_json(folder / "tokenizer_config.json")
     backend = _backend(folder, settings, do_lower_case)
     config = _read_json(folder / "config.json")
-    return ReaderTokenizer(
-        backend,
-        pad_id=_pad_id(backend, settings, config, folder),
-        model_max_length=_max_length(settings, config),
-    )
+    pad_id, longest = _pad_id(backend, settings, config, folder), _max_length(settings, config)
+    try:
+        return ReaderTokenizer(backend, pad_id=pad_id, model_max_length=longest)
+    except ModelError:
+        raise
+    except Exception as error:  # it tries the backend out, and the Rust library raises bare Exception
+        raise ModelError(
+            f"the tokenizer does not work ({error})",
+            where=str(folder),
+            fix="download or save the tokenizer again",
+        ) from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

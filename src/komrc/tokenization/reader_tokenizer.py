@@ -47,7 +47,7 @@ class ReaderTokenizer:
         texts = list(texts)
         try:
             encodings = self.backend.encode_batch(texts, add_special_tokens=False)
-        except (UnicodeError, TypeError) as error:
+        except Exception as error:  # the Rust library raises bare Exception for a broken vocabulary
             raise _unreadable(texts, error) from error
         return [
             TokenizedText(text, found, self._repair) for text, found in zip(texts, encodings, strict=True)
