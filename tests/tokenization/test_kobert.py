@@ -215,3 +215,13 @@ def test_a_folder_without_its_files_is_named(tmp_path: Path, name: str, said: st
     with pytest.raises(ModelError) as caught:
         KoBertTokenizer.from_pretrained(tmp_path / name)
     assert str(tmp_path) in str(caught.value) and said in str(caught.value)
+
+
+def test_says_what_to_install_where_transformers_is_missing() -> None:
+    code = (
+        "import sys; sys.modules['transformers'] = None\n"
+        "try:\n    from komrc import KoBertTokenizer\n"
+        "except ImportError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "komrc[train]" in done.stdout

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from transformers import AutoTokenizer, BatchEncoding, BertConfig, PreTrainedTokenizerFast
+
+try:
+    from transformers import AutoTokenizer, BatchEncoding, BertConfig, PreTrainedTokenizerFast
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "KoBertTokenizer is a transformers tokenizer, and transformers is not installed; run "
+        "pip install 'komrc[train]'. komrc.tokenization.load_tokenizer reads KoBERT's files without it."
+    ) from error
 
 from komrc import hub
 from komrc.errors import ModelError
