@@ -32,7 +32,11 @@ def whole(material: Path, output: Path, **more: Any) -> Any:
 
 
 def killed(material: Path, output: Path, kill_at: int, **more: Any) -> None:
-    """Train and die by SIGKILL before the given micro-batch. Runs in a child of its own."""
+    """Train and die by SIGKILL before the given micro-batch; 0: behind the last, before the model is written.
+
+    Runs in a child of its own.
+    """
+    from komrc.training import run
     from komrc.training.trainer import SpanTrainer
 
     true_step, count = SpanTrainer.training_step, 0
@@ -44,6 +48,8 @@ def killed(material: Path, output: Path, kill_at: int, **more: Any) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return true_step(self, *args, **kwargs)
 
+    if kill_at == 0:
+        run.tune_temperature = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
     SpanTrainer.training_step = training_step  # type: ignore[method-assign]
     whole(material, output, **more)
 

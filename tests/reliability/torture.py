@@ -302,7 +302,7 @@ def resume(work: Path, points: int) -> Result:
     for case, options in CASES.items():
         shutil.rmtree(work / "whole", ignore_errors=True)
         assert in_child(lambda options=options: whole(made, work / "whole", **options)).error is None
-        for kill_at in sorted({1 + i * 12 // max(1, points) for i in range(min(points, 12))}):
+        for kill_at in sorted({i * 12 // max(1, points) for i in range(min(points, 12))}):
             cut = work / "cut"
             shutil.rmtree(cut, ignore_errors=True)
             code = in_child(lambda o=options, k=kill_at: killed(made, work / "cut", k, **o)).code

@@ -449,6 +449,7 @@ class _Run:
         best_step = trainer.state.best_global_step
         if evaluator is None or best_step is None:
             return {}
+        self.model.attention = "sdpa"  # as in every evaluation; a run resumed here has had none
         if best_step != trainer.state.global_step:
             best = self.output / f"checkpoint-{best_step}"
             if problems := storage.verify_folder(best):
