@@ -229,8 +229,17 @@ def _read_before(screen: Console, dev: Part) -> korquad.Scores:
     return scores
 
 
+def _flag(name: str, value: object) -> tuple[str, ...]:
+    """An option as it is written on the command line."""
+    from komrc.training.options import option
+
+    if isinstance(value, bool):
+        return (option(name) if value else option(f"no_{name}"),)
+    return option(name), str(value)
+
+
 def _train(screen: Console, train: Part, dev: Part, output: Path, options: Mapping[str, Any]) -> int:
-    from komrc.training.options import build_options, option
+    from komrc.training.options import build_options
     from komrc.training.run import train as run_training
 
     _heading(screen, 3, "Fine-tuning it, with official EM and F1 on the way")
@@ -247,9 +256,7 @@ def _train(screen: Console, train: Part, dev: Part, output: Path, options: Mappi
         ("output_dir", _shown(output)),
     ]
     _command(
-        screen,
-        "train",
-        *(str(part) for name, value in [*shown, *options.items()] for part in (option(name), value)),
+        screen, "train", *(part for name, value in [*shown, *options.items()] for part in _flag(name, value))
     )
     outcome = run_training(build_options({**files, **options, "overwrite_output_dir": True}))
     if outcome.exit_code == 0:
