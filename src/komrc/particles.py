@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -17,6 +18,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from komrc.errors import UsageError
 from komrc.graphemes import cut_points
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 _WINDOW = 160  # characters on either side of the answer, at most; a sentence is rarely longer
 _SENTENCE_ENDS = ".!?。…"
+_SENTENCE_END = re.compile(rf"[{_SENTENCE_ENDS}]\s+|\n")
+_WORD = re.compile(r"\S+")
+_TEXTS_AT_ONCE = 64
 _PAIRS = {
     "'": "'", '"': '"', "‘": "’", "“": "”", "《": "》", "〈": "〉", "「": "」", "『": "』",
     "(": ")", "[": "]", "<": ">", "{": "}", "【": "】", "（": "）", "«": "»", "‹": "›", "´": "´", "`": "`",
@@ -306,15 +311,72 @@ def trim_many(items: Sequence[tuple[str, int, int]]) -> list[Span]:
     analysed = _analyse([text for text, _ in composed]) if windows else []
     spans = []
     for (context, start, end), (low, number) in zip(items, where, strict=True):
-        places = composed[number][1]
-        tokens = [
-            _Token(t.tag, low + t.start, low + t.end)
-            if places is None
-            else _Token(t.tag, low + places[t.start], low + places[t.end])
-            for t in analysed[number]
-        ]
+        tokens = _placed(analysed[number], low, composed[number][1])
         spans.append(_trimmed(context, start, end, tokens))
     return spans
+
+
+def trim_tokens(
+    contexts: Sequence[str], tokens: Sequence[NDArray[np.int32]], *, advance: Callable[[int], object]
+) -> list[NDArray[np.int32]]:
+    """Where an answer would end, were each of these tokens its last one.
+
+    Each sentence is analysed once, and the answer is taken to begin with the token's word.
+
+    Args:
+        contexts: D texts.
+        tokens: of each text, the characters ``[start, end)`` of its tokens in order, [tokens, 2].
+        advance: is told of the texts done.
+
+    Returns: of each text, the ends, [tokens]; the token's own end where nothing is to be cut.
+    """
+    made = []
+    for at in range(0, len(contexts), _TEXTS_AT_ONCE):
+        chunk = contexts[at : at + _TEXTS_AT_ONCE]
+        sentences = [_sentences(context) for context in chunk]
+        composed = [
+            _compose(context[low:high])
+            for context, bounds in zip(chunk, sentences, strict=True)
+            for low, high in bounds
+        ]
+        analysed = zip(_analyse([text for text, _ in composed]), composed, strict=True)
+        for context, bounds, spans in zip(chunk, sentences, tokens[at:], strict=False):
+            morphemes = [
+                m
+                for (low, _), (found, (_, places)) in zip(bounds, analysed, strict=False)
+                for m in _placed(found, low, places)
+            ]
+            made.append(_token_ends(context, spans, morphemes))
+        advance(len(chunk))
+    return made
+
+
+def _sentences(context: str) -> list[tuple[int, int]]:
+    """The sentences and lines of a text, one behind the other."""
+    cuts = [0, *(found.end() for found in _SENTENCE_END.finditer(context)), len(context)]
+    return [(low, high) for low, high in pairwise(cuts) if low < high]
+
+
+def _token_ends(context: str, spans: NDArray[np.int32], morphemes: Sequence[_Token]) -> NDArray[np.int32]:
+    words = [found.span() for found in _WORD.finditer(context)]
+    word_starts = [start for start, _ in words]
+    begins = [morpheme.start for morpheme in morphemes]
+    ends = spans[:, 1].copy()
+    for i, (_, end) in enumerate(spans.tolist()):
+        number = bisect_left(word_starts, end) - 1
+        if number < 0 or words[number][1] < end:
+            continue  # white space, or a token that reaches over words
+        low, high = words[number]
+        near = morphemes[bisect_left(begins, low) : bisect_left(begins, high) + 1]
+        ends[i] = _trimmed(context, low, end, near).end
+    return ends
+
+
+def _placed(tokens: Sequence[_Token], low: int, places: list[int] | None) -> list[_Token]:
+    """Morphemes of a text that begins at ``low``, in the context's code points."""
+    if places is None:
+        return [_Token(t.tag, low + t.start, low + t.end) for t in tokens]
+    return [_Token(t.tag, low + places[t.start], low + places[t.end]) for t in tokens]
 
 
 def trim(context: str, start: int, end: int) -> Span:

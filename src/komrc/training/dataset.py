@@ -14,6 +14,7 @@ from komrc.features import Windows, collate
 
 if TYPE_CHECKING:
     from komrc.training.distilling import Beliefs
+    from komrc.training.particle_labels import ParticleLabels
 
 Tensors = dict[str, Any]
 
@@ -42,6 +43,7 @@ class WindowDataset(Dataset[Tensors]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        self.parts = parts
         self._parts = [windows for windows, _ in parts]
         self._part = np.concatenate([np.full(len(chosen), i) for i, (_, chosen) in enumerate(parts)])
         self._window = np.concatenate([chosen for _, chosen in parts]).astype(np.intp)
@@ -50,6 +52,7 @@ class WindowDataset(Dataset[Tensors]):
         self._rank = rank
         self._world_size = world_size
         self.beliefs: Beliefs | None = None  # what teachers think of the windows, where there are any
+        self.particles: ParticleLabels | None = None
         self.lengths: NDArray[np.int64] = np.concatenate([w.lengths[chosen] for w, chosen in parts])
 
     def __len__(self) -> int:
@@ -59,8 +62,9 @@ class WindowDataset(Dataset[Tensors]):
         share = indices[self._rank :: self._world_size]
         idle = not share  # fewer windows than processes: this one computes along, for nothing
         batch = self.whole(share or indices[:1])
-        if self.beliefs is not None:
-            self.beliefs.add_to(batch, share or indices[:1])
+        for more in (self.beliefs, self.particles):
+            if more is not None:
+                more.add_to(batch, share or indices[:1])
         if idle:
             batch["weight"].zero_()
             batch["tokens"] = 0

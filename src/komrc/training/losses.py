@@ -40,6 +40,12 @@ def boundary_loss(
     return (first + last) / 2
 
 
+def particle_loss(back: Tensor, drop: Tensor) -> Tensor:
+    """Mean cross-entropy over a window's labelled tokens: [B, L, 8] logits, [B, L] labels or -1 -> [B]."""
+    each = F.cross_entropy(back.float().transpose(1, 2), drop, ignore_index=-1, reduction="none")
+    return each.sum(1) / (drop >= 0).sum(1).clamp(min=1)
+
+
 def soft_span_loss(
     start: Tensor, end: Tensor, beliefs: tuple[Tensor, Tensor], mask: Tensor, temperature: float
 ) -> Tensor:

@@ -32,6 +32,7 @@ from komrc.training.dataset import WindowDataset, choose_windows
 from komrc.training.distilling import Beliefs, ask_teachers, check_tokenizer
 from komrc.training.evaluating import Evaluation, Evaluator
 from komrc.training.options import TrainingOptions
+from komrc.training.particle_labels import ParticleLabels, distinct_contexts, label_particles
 from komrc.training.progress import Display, ProgressReport
 from komrc.training.stopping import Stopped, StopRequest, stop_on_signals
 from komrc.training.trainer import Metrics, Schedule, SpanTrainer
@@ -150,6 +151,8 @@ class _Run:
         self._say_preflight(trainer, dataset, parts, dev)
         if options.teacher:
             dataset.beliefs = self._ask_teachers(dataset)
+        if options.particle_labels and self.model.boundary is not None:
+            dataset.particles = self._label_particles(dataset)
         if options.overwrite_output_dir and not checkpoint:
             checkpoints.clear(self.output)
         with self.display:
@@ -413,6 +416,19 @@ class _Run:
                 advance=lambda n: display.progress.advance(task, n),
             )
         logger.info("asked %d teachers in %.0f s", len(teachers), time.monotonic() - begin)
+        return made
+
+    def _label_particles(self, dataset: WindowDataset) -> ParticleLabels:
+        begin = time.monotonic()
+        with Display() as display:
+            contexts = sum(distinct_contexts(windows) for windows, _ in dataset.parts)
+            task = display.add("analysing passages", contexts)
+            made = label_particles(
+                dataset,
+                [data.examples for data in self.train_data.values()],
+                advance=lambda n: display.progress.advance(task, n),
+            )
+        logger.info("analysed %d passages in %.0f s", contexts, time.monotonic() - begin)
         return made
 
     # --- evaluation ---

@@ -29,6 +29,7 @@ from komrc.training.batching import LengthGrouped
 from komrc.training.dataset import Tensors, WindowDataset
 from komrc.training.losses import (
     boundary_loss,
+    particle_loss,
     soft_boundary_loss,
     soft_span_loss,
     span_loss,
@@ -160,7 +161,10 @@ class SpanTrainer(Trainer):
         outer = {"target_start": inputs["start"], "target_end": inputs["end"]}
         if front is not None and back is not None:
             drops = {"drop_front": inputs["drop_front"], "drop_back": inputs["drop_back"]}
-            loss = loss + self._boundary_weight * boundary_loss(front, back, **outer, **drops)
+            cut = boundary_loss(front, back, **outer, **drops)
+            if "particle_drop" in inputs:
+                cut = cut + particle_loss(back, inputs["particle_drop"])
+            loss = loss + self._boundary_weight * cut
         if "teacher_start" in inputs:
             share, heat = self._teaching
             beliefs = (inputs["teacher_start"], inputs["teacher_end"])
