@@ -40,7 +40,15 @@ ODD_BODIES = [
     b'{"question": [], "context": []}',
     json.dumps({"question": "\u200b", "context": "\u3164\u00a0\u2028" * 50}).encode(),
 ]
-POST_ROUTES = ["/predict", "/", "/forward", "/tokenize", "/detokenize", "/v1/answers"]
+POST_ROUTES = [
+    "/predict",
+    "/",
+    "/forward",
+    "/tokenize",
+    "/detokenize",
+    "/v1/answers",
+    "/v2/models/komrc/infer",
+]
 PLANNED = {200, 400, 404, 405, 406, 408, 413, 415, 422, 429, 503, 504}
 
 

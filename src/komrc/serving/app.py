@@ -1,4 +1,4 @@
-"""The routes: those of 2020, Hugging Face's, KoMRC's own, and the page."""
+"""The application and its routes: those of 2020, Hugging Face's, KoMRC's own, and the page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Annotated, Any
 
@@ -27,13 +26,13 @@ from komrc.serving.errors import INTERNAL, Failure, failure_of_status, failure_o
 from komrc.serving.gate import Gate, Readiness, failure_of_any
 from komrc.serving.loading import Loaded
 from komrc.serving.metrics import Metrics
+from komrc.serving.open_inference import add_open_inference
 from komrc.serving.options import ServeOptions
 from komrc.serving.schemas import (
     AnswersRequest,
     AnswersResponse,
     DetokenizeRequest,
     DetokenizeResponse,
-    ErrorResponse,
     ForwardAnswer,
     ForwardRequest,
     ForwardResponse,
@@ -50,6 +49,7 @@ from komrc.serving.schemas import (
     TokenizeRequest,
     TokenizeResponse,
 )
+from komrc.serving.service import REFUSALS, Service, only
 from komrc.serving.texts import Utf16, clean_up_tokenization, sentence_around, whole_words
 from komrc.types import Answer, Span
 
@@ -59,39 +59,6 @@ _PAGE = files("komrc.serving") / "page"
 _SWAGGER = files("fastapi_offline") / "static"  # Swagger UI's files, so that /docs needs no other host
 _SAMPLES = 6
 _STREAM = "application/x-ndjson"
-
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    code: {"model": ErrorResponse, "description": text}
-    for code, text in {
-        400: "The body is not JSON in UTF-8, or the request is not HTTP",
-        401: "The server asks for a key",
-        408: "Headers or body did not arrive in time",
-        413: "The body is too large",
-        415: "The body is not said to be JSON",
-        422: "A value is missing, of the wrong kind or beyond a limit",
-        429: "The queue is full; Retry-After says when to come back",
-        500: "The model could not be run; other requests go on",
-        503: "The model is loading, or the server is shutting down",
-        504: "No answer was ready in time",
-    }.items()
-}
-
-
-@dataclass
-class Service:
-    """What the routes need; ``answering`` is there once the model is loaded."""
-
-    options: ServeOptions
-    readiness: Readiness
-    metrics: Metrics
-    answering: Answering | None = None
-    infos: dict[str, Any] | None = None
-
-    def work(self) -> Answering:
-        """The queue. Raises RefusedError while the model is loading."""
-        if self.answering is None:
-            raise not_ready("loading")
-        return self.answering
 
 
 def create_app(
@@ -133,6 +100,7 @@ def create_app(
     _add_routes_of_2020(app, service)
     _add_predict(app, service)
     _add_answers(app, service)
+    add_open_inference(app, service)
     _add_pages(app, service)
     gate: ASGIApp = Gate(app, options=options, readiness=service.readiness, metrics=service.metrics)
     if not options.cors_origin:
@@ -238,14 +206,14 @@ def _add_state_routes(app: FastAPI, service: Service) -> None:
         state = service.readiness.state
         return JSONResponse({"status": state}, 200 if state == "ready" else 503)
 
-    @app.get("/metrics", tags=["state"], response_class=PlainTextResponse, responses=_only(401))
+    @app.get("/metrics", tags=["state"], response_class=PlainTextResponse, responses=only(401))
     async def metrics() -> Response:
         """Figures for Prometheus."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _add_routes_of_2020(app: FastAPI, service: Service) -> None:
-    @app.get("/", tags=["2020"], response_model=InfosResponse, responses=_only(401, 503))
+    @app.get("/", tags=["2020"], response_model=InfosResponse, responses=only(401, 503))
     async def infos(request: Request) -> Response:
         """The model's configuration; to a browser, the page."""
         vary = {"vary": "accept"}
@@ -257,7 +225,7 @@ def _add_routes_of_2020(app: FastAPI, service: Service) -> None:
             raise not_ready("loading")
         return JSONResponse({"infos": service.infos}, headers=vary)
 
-    @app.post("/tokenize", tags=["2020"], response_model=TokenizeResponse, responses=_only(*_REFUSALS))
+    @app.post("/tokenize", tags=["2020"], response_model=TokenizeResponse, responses=only(*REFUSALS))
     async def tokenize(body: TokenizeRequest) -> TokenizeResponse:
         """A text's tokens, without special ones."""
         options = service.options
@@ -271,7 +239,7 @@ def _add_routes_of_2020(app: FastAPI, service: Service) -> None:
         encoding = await asyncio.to_thread(backend.encode, body.text_input, add_special_tokens=False)
         return TokenizeResponse(tokens=encoding.tokens, tokens_ids=encoding.ids if body.return_ids else None)
 
-    @app.post("/detokenize", tags=["2020"], response_model=DetokenizeResponse, responses=_only(*_REFUSALS))
+    @app.post("/detokenize", tags=["2020"], response_model=DetokenizeResponse, responses=only(*REFUSALS))
     async def detokenize(body: DetokenizeRequest) -> DetokenizeResponse:
         """The text of token ids."""
         backend = service.work().reader.tokenizer.backend
@@ -287,7 +255,7 @@ def _add_routes_of_2020(app: FastAPI, service: Service) -> None:
             text=clean_up_tokenization(text) if body.cleanup_tokenization_spaces else text
         )
 
-    @app.post("/forward", tags=["2020"], response_model=ForwardResponse, responses=_only(*_REFUSALS))
+    @app.post("/forward", tags=["2020"], response_model=ForwardResponse, responses=only(*REFUSALS))
     async def forward(body: ForwardRequest) -> ForwardResponse:
         """The best answer to each question."""
         pairs, single = _pairs(body.inputs)
@@ -319,7 +287,7 @@ def _add_predict(app: FastAPI, service: Service) -> None:
         return output[0] if single else output
 
     response = ForwardAnswer | list[ForwardAnswer | list[ForwardAnswer]]
-    add = app.post("/predict", tags=["Hugging Face"], response_model=response, responses=_only(*_REFUSALS))
+    add = app.post("/predict", tags=["Hugging Face"], response_model=response, responses=only(*REFUSALS))
     add(predict)
     # A client that is given the server's bare address posts there.
     app.post("/", response_model=response, include_in_schema=False)(predict)
@@ -331,7 +299,7 @@ def _add_answers(app: FastAPI, service: Service) -> None:
         tags=["KoMRC"],
         response_model=AnswersResponse,
         responses={
-            **_only(*_REFUSALS),
+            **only(*REFUSALS),
             200: {
                 "description": "The answers. With `Accept: application/x-ndjson`, a line "
                 '`{"progress": {"done", "total"}}` for each batch, then a line `{"result": …}`, or, if '
@@ -405,10 +373,6 @@ def _add_pages(app: FastAPI, service: Service) -> None:  # noqa: ARG001
 
     app.mount("/docs/assets", StaticFiles(directory=str(_SWAGGER)), name="docs")
     app.mount("/page", StaticFiles(directory=str(_PAGE)), name="page")
-
-
-def _only(*codes: int | str) -> dict[int | str, dict[str, Any]]:
-    return {code: _REFUSALS[code] for code in codes}
 
 
 def _pairs(inputs: Pair | list[Pair]) -> tuple[list[tuple[str, str]], bool]:

@@ -13,14 +13,17 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from komrc.errors import KomrcError
-from komrc.serving.errors import INTERNAL, Failure, failure_of, not_ready
+from komrc.errors import InputError, KomrcError
+from komrc.serving.errors import INTERNAL, Failure, failure_of, failure_of_status, not_ready
 from komrc.serving.metrics import Metrics
 from komrc.serving.options import ServeOptions
+from komrc.serving.tensors import as_json
 
 logger = logging.getLogger("komrc.serving")
 
-_OPEN = ("/health", "/ready", "/docs", "/openapi.json", "/page/", "/favicon.ico")
+_OPEN = ("/health", "/ready", "/v2/health/", "/docs", "/openapi.json", "/page/", "/favicon.ico")
+_OPEN_INFERENCE = "/v2/"
+_JSON_LENGTH = b"inference-header-content-length"  # tensors follow the JSON as bytes
 _METHODS = {"GET", "HEAD", "POST", "OPTIONS"}
 _DISCARD_FACTOR = 4  # a body up to so many times too large is read to its end: its sender then sees the 413
 
@@ -115,6 +118,7 @@ class Gate:
         """What the headers alone forbid."""
         headers = dict(scope["headers"])
         path, work = scope["path"], scope["method"] == "POST"
+        binary = path.startswith(_OPEN_INFERENCE) and _JSON_LENGTH in headers
         if self._key is not None and not path.startswith(_OPEN):
             page = path == "/" and b"text/html" in headers.get(b"accept", b"") and not work
             if not page and not self._knows_key(
@@ -125,7 +129,8 @@ class Gate:
             if not self._readiness.ready:
                 return _closing(failure_of(not_ready(self._readiness.state)), True)
             kind = headers.get(b"content-type", b"application/json").split(b";")[0].strip().lower()
-            if not (kind.startswith(b"application/") and kind.endswith((b"/json", b"+json"))):
+            json = kind.startswith(b"application/") and kind.endswith((b"/json", b"+json"))
+            if not (json or (binary and kind == b"application/octet-stream")):
                 return _TYPE
         return None
 
@@ -140,16 +145,14 @@ class Gate:
         try:
             async with asyncio.timeout(self._options.body_timeout):
                 body = await self._read(scope, receive)
+            if body is not None:
+                body = _as_text(scope, body)
         except TimeoutError:
             return _LATE
         except _RefusedBodyError as refused:
             return refused.failure
         if body is None:
             return None
-        try:
-            body.decode()
-        except UnicodeDecodeError:
-            return _TEXT
         given = False
         gone = asyncio.get_running_loop().create_future()
 
@@ -222,6 +225,29 @@ def failure_of_any(error: Exception) -> Failure:
     if failure.status == 500:
         logger.error("a request failed", exc_info=error)
     return failure
+
+
+def _as_text(scope: Scope, body: bytes) -> bytes:
+    """The body, which is UTF-8; that of an Open Inference request as JSON alone, and its headers to match.
+
+    That protocol's clients name no content type, or that of bytes.
+    """
+    try:
+        if scope["path"].startswith(_OPEN_INFERENCE) and scope["method"] == "POST":
+            headers = dict(scope["headers"])
+            if _JSON_LENGTH in headers:
+                body = as_json(body, headers[_JSON_LENGTH])
+            if _JSON_LENGTH in headers or b"content-type" not in headers:
+                headers[b"content-type"] = b"application/json"
+                scope["headers"] = list(headers.items())
+        body.decode()
+    except UnicodeDecodeError:
+        raise _RefusedBodyError(_TEXT) from None
+    except InputError as error:
+        raise _RefusedBodyError(failure_of(error)) from None
+    except (ValueError, RecursionError):
+        raise _RefusedBodyError(failure_of_status(400)) from None
+    return body
 
 
 def _closing(failure: Failure, work: bool) -> Failure:

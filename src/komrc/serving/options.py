@@ -23,6 +23,7 @@ class ServeOptions:
 
     model: str | None = _option(None, "model folder or hub id (default: the embedded model)")
     tokenizer: str | None = _option(None, "tokenizer folder or hub id (default: the model's own)")
+    model_name: str = _option("komrc", "the model's name under /v2/models")
     engine: str = _option("auto", "what runs the model", choices=ENGINES)
     host: str = _option("127.0.0.1", "address to listen on; 0.0.0.0 is every interface")
     port: int = _option(8888, "port to listen on; 0 takes a free one and logs it", low=0)

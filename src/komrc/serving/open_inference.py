@@ -1,0 +1,234 @@
+"""The Open Inference Protocol (v2), which clients of KServe and Triton speak.
+
+Two BYTES tensors go in, ``question`` and ``context``; ``answer``, ``score``, ``start`` and ``end`` come out,
+in the shape of the larger one. Tensors may come as JSON, or as bytes behind it (the binary tensor extension,
+which those clients use unless told otherwise); they go out as JSON.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from fastapi import Body, FastAPI
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+from komrc import __version__
+from komrc.errors import InputError
+from komrc.serving.answering import Wishes
+from komrc.serving.errors import RefusedError
+from komrc.serving.schemas import CONTEXT, QUESTION
+from komrc.serving.service import REFUSALS, Service, only
+from komrc.types import Answer
+
+_INPUTS = ("question", "context")
+_OUTPUTS = {"answer": "BYTES", "score": "FP32", "start": "INT64", "end": "INT64"}
+
+
+class _Lenient(BaseModel):
+    """Parameters and fields of other servers are passed over, as the protocol asks."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class InputTensor(_Lenient):
+    name: Literal["question", "context"]
+    shape: list[Annotated[int, Field(ge=0)]] = Field(examples=[[1]])
+    datatype: Literal["BYTES"]
+    data: list[str] | list[list[str]] = Field(
+        description="strings in row-major order, flat or in rows; one string stands for as many as needed"
+    )
+
+
+class WantedOutput(_Lenient):
+    name: Literal["answer", "score", "start", "end"]
+
+
+class InferRequest(_Lenient):
+    id: str | None = None
+    inputs: list[InputTensor] = Field(
+        examples=[
+            [
+                {"name": "question", "shape": [1], "datatype": "BYTES", "data": [QUESTION]},
+                {"name": "context", "shape": [1], "datatype": "BYTES", "data": [CONTEXT]},
+            ]
+        ]
+    )
+    outputs: list[WantedOutput] | None = Field(default=None, description="null: all of them")
+
+
+class OutputTensor(BaseModel):
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[str] | list[float] | list[int] = Field(description="row-major; offsets count code points")
+
+
+class InferResponse(BaseModel):
+    model_name: str
+    id: str | None = None
+    outputs: list[OutputTensor]
+
+
+class ServerMetadata(BaseModel):
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class TensorMetadata(BaseModel):
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(BaseModel):
+    name: str
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class LiveResponse(BaseModel):
+    live: bool
+
+
+class ReadyResponse(BaseModel):
+    ready: bool
+
+
+class ModelReadyResponse(BaseModel):
+    name: str
+    ready: bool
+
+
+def add_open_inference(app: FastAPI, service: Service) -> None:
+    """Add the protocol's routes."""
+    own = service.options.model_name
+    unknown: dict[int | str, dict[str, Any]] = {
+        404: {**REFUSALS[422], "description": "The server has no model of this name"}
+    }
+
+    def check(model: str) -> None:
+        if model != own:
+            raise RefusedError(
+                404, "unknown_model", "this server has no model of that name", fix=f"ask for {own}"
+            )
+
+    @app.get("/v2", tags=["Open Inference"], response_model=ServerMetadata, responses=only(401))
+    async def server() -> ServerMetadata:
+        """What this server is."""
+        return ServerMetadata(name="komrc", version=__version__, extensions=[])
+
+    @app.get("/v2/health/live", tags=["Open Inference"], response_model=LiveResponse)
+    async def live() -> LiveResponse:
+        """Whether the process is alive."""
+        return LiveResponse(live=True)
+
+    @app.get(
+        "/v2/health/ready",
+        tags=["Open Inference"],
+        response_model=ReadyResponse,
+        responses={503: {"model": ReadyResponse, "description": "Loading, or shutting down"}},
+    )
+    async def ready() -> JSONResponse:
+        """Whether the server takes work."""
+        found = service.readiness.ready
+        return JSONResponse({"ready": found}, 200 if found else 503)
+
+    @app.get(
+        "/v2/models/{model}",
+        tags=["Open Inference"],
+        response_model=ModelMetadata,
+        responses={**only(401, 503), **unknown},
+    )
+    async def metadata(model: str) -> ModelMetadata:
+        """The model's tensors."""
+        check(model)
+
+        def tensors(kinds: dict[str, str]) -> list[TensorMetadata]:
+            return [TensorMetadata(name=name, datatype=kind, shape=[-1]) for name, kind in kinds.items()]
+
+        return ModelMetadata(
+            name=own,
+            platform=f"komrc_{service.work().reader.engine.name}",
+            inputs=tensors(dict.fromkeys(_INPUTS, "BYTES")),
+            outputs=tensors(_OUTPUTS),
+        )
+
+    @app.get(
+        "/v2/models/{model}/ready",
+        tags=["Open Inference"],
+        response_model=ModelReadyResponse,
+        responses={
+            **only(401),
+            **unknown,
+            503: {"model": ModelReadyResponse, "description": "Loading, or shutting down"},
+        },
+    )
+    async def model_ready(model: str) -> JSONResponse:
+        """Whether the model takes work."""
+        check(model)
+        found = service.readiness.ready
+        return JSONResponse({"name": own, "ready": found}, 200 if found else 503)
+
+    @app.post(
+        "/v2/models/{model}/infer",
+        tags=["Open Inference"],
+        response_model=InferResponse,
+        response_model_exclude_none=True,
+        responses={**only(*REFUSALS), **unknown},
+    )
+    async def infer(model: str, body: Annotated[InferRequest, Body()]) -> InferResponse:
+        """The best answer to each question; an empty one, at 0, where the context holds none."""
+        check(model)
+        pairs, shape = _pairs(body.inputs)
+        outcome = await service.work().answer(pairs, Wishes())
+        best = [answers[0] if answers else Answer("", 0, 0, 0.0) for answers in outcome.answers]
+        columns: dict[str, list[Any]] = {
+            "answer": [one.text for one in best],
+            "score": [one.score for one in best],
+            "start": [one.start for one in best],
+            "end": [one.end for one in best],
+        }
+        wanted = [one.name for one in body.outputs] if body.outputs else list(_OUTPUTS)
+        outputs = [
+            OutputTensor(name=name, shape=shape, datatype=_OUTPUTS[name], data=columns[name])
+            for name in wanted
+        ]
+        return InferResponse(model_name=own, id=body.id, outputs=outputs)
+
+
+def _pairs(inputs: list[InputTensor]) -> tuple[list[tuple[str, str]], list[int]]:
+    """The pairs that the tensors hold, and the shape of the larger tensor."""
+    texts: dict[str, list[str]] = {}
+    shapes: dict[str, list[int]] = {}
+    for number, tensor in enumerate(inputs):
+        where = f"inputs[{number}]"
+        if tensor.name in texts:
+            raise InputError("this tensor is there twice", where=where, fix="send each tensor once")
+        flat = [text for row in tensor.data for text in ([row] if isinstance(row, str) else row)]
+        if math.prod(tensor.shape) != len(flat):
+            raise InputError(
+                f"the tensor holds {len(flat)} strings, which is not what its shape says",
+                where=f"{where}.shape",
+                fix="make the product of the shape the number of strings",
+            )
+        texts[tensor.name], shapes[tensor.name] = flat, tensor.shape
+    for name in _INPUTS:
+        if name not in texts:
+            raise InputError(
+                "a tensor is missing", where="inputs", fix=f"send the BYTES tensors {' and '.join(_INPUTS)}"
+            )
+    questions, contexts = (texts[name] for name in _INPUTS)
+    count = max(len(questions), len(contexts))
+    if not {len(questions), len(contexts)} <= {1, count} or not (questions and contexts):
+        raise InputError(
+            f"{len(questions)} questions and {len(contexts)} contexts can't be paired",
+            where="inputs",
+            fix="send as many of both, or one of either",
+        )
+    shape = shapes["question"] if len(questions) == count else shapes["context"]
+    repeated = (texts * (count if len(texts) == 1 else 1) for texts in (questions, contexts))
+    return list(zip(*repeated, strict=True)), shape
