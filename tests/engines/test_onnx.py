@@ -200,3 +200,23 @@ def test_asking_for_torch_where_it_is_missing_says_what_to_install(without_torch
     done = subprocess.run([without_torch, "-I", "-c", program], capture_output=True, text=True, check=False)
     assert "EngineError" in done.stderr
     assert "komrc[train]" in done.stderr
+
+
+def test_threads_are_those_that_the_process_has_time_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, quota = int8_folder(tmp_path / "model"), tmp_path / "cpu.max"
+    monkeypatch.setattr("komrc.engines.onnx._CPU_QUOTA", quota)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+
+    def threads() -> int:
+        session = OnnxEngine.load(folder, "onnx-int8").session
+        return int(session.get_session_options().intra_op_num_threads)
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert threads() == 8
+    for text, expected in (("150000 100000", 2), ("10000 100000", 1), ("max 100000", 8)):
+        quota.write_text(text)
+        assert threads() == expected
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads() == 3

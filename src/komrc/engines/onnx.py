@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import platform
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ GRAPHS = {"onnx": "model.onnx", "onnx-int8": "model-int8.onnx"}
 WEIGHTS = "model.safetensors"
 HEADER_KEY = "weights_header_sha256"  # in a graph that reads its weights out of WEIGHTS
 _PORTION = 640  # padded tokens that are run together
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of processor time in so many of the clock
 _OUTPUTS = ("start", "end", "drop_front", "drop_back")
 
 
@@ -36,7 +38,7 @@ class OnnxEngine:
             ``attention_mask`` and ``token_type_ids``. Outputs float32: ``start``, ``end`` [B, L] and,
             with a boundary head, ``drop_front``, ``drop_back`` [B, L, 8].
         name: "onnx" or "onnx-int8".
-        threads: of one run; None: one for each core that the process may use.
+        threads: of one run; None: as OMP_NUM_THREADS says, or one for each core that the process may use.
 
     Raises EngineError where ONNX Runtime can't load the graph, ModelError where the weights beside it are
     of another model.
@@ -161,10 +163,22 @@ def _check_weights(folder: Path, metadata: dict[str, str]) -> None:
 
 
 def _cores() -> int:
+    """Threads for one run: what OMP_NUM_THREADS says, as to torch; else the cores that the process may use.
+
+    A container may see 64 cores and be given the time of two: 64 threads would stand still most of the time.
+    """
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted):
+        return int(wanted)
     try:
-        return len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
+        cores = os.cpu_count() or 1
+    try:
+        quota, period = _CPU_QUOTA.read_text(encoding="ascii").split()
+        return min(cores, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no control group, or "max"
+        return cores
 
 
 def _has_exact_int8() -> bool:
