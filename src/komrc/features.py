@@ -286,17 +286,19 @@ def cached_windows(
     labels: bool,
     data_sha256: str,
     cache_dir: Path,
+    anew: bool = False,
 ) -> Windows:
     """What ``build_windows`` gives, memory-mapped from a cache folder that is written when it is missing.
 
     The key holds the data's hash, the examples' ids, the tokenizer's hash, every length and the format. A
     damaged cache is built again; one that can't be written is done without. Both are said in the log.
+    ``anew`` builds it again in any case.
     """
     parts: list[Any] = [FORMAT, data_sha256, tokenizer.fingerprint, asdict(config), labels]
     parts.append(hashlib.sha256("\0".join(e.id for e in examples).encode("utf-8", "replace")).hexdigest())
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     folder = cache_dir / f"windows-{key[:24]}"
-    if folder.exists():
+    if folder.exists() and not anew:
         problems = storage.verify_folder(folder)
         if not problems:
             return _load(folder, tokenizer.template)

@@ -159,15 +159,19 @@ class Reader:
             predictions = track(predictions, total=len(examples), what="reading")
         return list(predictions)
 
-    def stream(self, examples: Iterable[Example], *, top_k: int = 1) -> Iterator[Prediction]:
+    def stream(
+        self, examples: Iterable[Example], *, top_k: int = 1, share: tuple[int, int] = (0, 1)
+    ) -> Iterator[Prediction]:
         """Predictions in the examples' order, in bounded memory however many there are.
 
-        While the engine computes, the next examples are tokenized on another thread. Raises InputError for
-        an example whose question or context is empty or not text.
+        While the engine computes, the next examples are tokenized on another thread. ``share`` (k, n) reads
+        the k-th of n parts only; the parts together are what one reader gives, bit for bit. Raises
+        InputError for an example whose question or context is empty or not text.
         """
         if top_k < 1:
             raise UsageError(f"must be at least 1, found {top_k}", where="top_k")
-        for reading in _ahead(self.prepare, _chunks(examples)):
+        part, parts = share
+        for reading in _ahead(self.prepare, islice(_chunks(examples), part, None, parts)):
             for indices in batches(reading.windows.lengths, token_budget=self.token_budget):
                 self.run([(reading, indices)])
             yield from self.predict(reading, top_k=top_k)

@@ -21,30 +21,42 @@ class LengthGrouped(Sampler[list[int]]):
 
     Args:
         lengths: [N] tokens of each window.
-        batch_size: windows a batch; or, with ``token_budget``, ignored.
-        token_budget: the most tokens in a batch, padding included (a single longer window still is a batch).
+        batch_size: windows a batch and process; or, with ``token_budget``, ignored.
+        token_budget: the most tokens in a process's share of a batch, padding included (a single longer
+            window still is a share).
         seed: of the order.
+        processes: how many share each batch.
     """
 
     def __init__(
-        self, lengths: NDArray[np.integer], *, batch_size: int, token_budget: int | None, seed: int
+        self,
+        lengths: NDArray[np.integer],
+        *,
+        batch_size: int,
+        token_budget: int | None,
+        seed: int,
+        processes: int = 1,
     ) -> None:
         order = np.argsort(lengths, kind="stable")
         self._seed = seed
         self._epoch = 0
         self._pools: list[tuple[NDArray[np.intp], int]] = []
         first = 0
+
+        def room(window: np.intp) -> int:
+            return processes * max(1, (token_budget or 0) // int(lengths[window]))
+
         while first < len(order):
-            size = batch_size
+            size = batch_size * processes
             if token_budget is not None:
                 # The pool's longest window bounds every batch in it; two rounds settle how far it reaches.
-                size = max(1, token_budget // int(lengths[order[first]]))
+                size = room(order[first])
                 for _ in range(2):
                     last = min(len(order), first + size * _BATCHES_IN_POOL) - 1
-                    size = max(1, token_budget // int(lengths[order[last]]))
+                    size = room(order[last])
             pool = order[first : first + size * _BATCHES_IN_POOL]
             if token_budget is not None:
-                size = max(1, token_budget // int(lengths[pool[-1]]))
+                size = room(pool[-1])
             self._pools.append((pool, -(-len(pool) // size)))
             first += len(pool)
 

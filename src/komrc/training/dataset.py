@@ -25,7 +25,7 @@ class WindowDataset(Dataset[Tensors]):
     A batch holds ``input_ids``, ``attention_mask`` and maybe ``token_type_ids`` [B, L]; ``start``, ``end``,
     ``drop_front``, ``drop_back``, ``context_start``, ``context_length`` [B], int64; ``weight`` [B] (0 for a
     window that only fills a process's share); ``count`` (windows in the batch over all processes) and
-    ``tokens`` (real tokens in this share), both int.
+    ``tokens`` (real tokens in it over all processes), both int.
 
     Args:
         parts: windows of each file with the window numbers to use.
@@ -67,8 +67,8 @@ class WindowDataset(Dataset[Tensors]):
                 more.add_to(batch, share or indices[:1])
         if idle:
             batch["weight"].zero_()
-            batch["tokens"] = 0
         batch["count"] = len(indices)
+        batch["tokens"] = int(self.lengths[indices].sum())
         return batch
 
     def whole(self, indices: list[int]) -> Tensors:

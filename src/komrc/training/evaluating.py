@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import astuple, dataclass
 from typing import Any, Literal
 
+from komrc.decoding import Candidate
 from komrc.engines import Batch, Logits
 from komrc.engines.torch import TorchEngine
 from komrc.metrics import korquad
@@ -13,8 +15,9 @@ from komrc.modeling import SpanReader
 from komrc.reader import Prediction, Reader
 from komrc.settings import ReaderSettings
 from komrc.tokenization import ReaderTokenizer
-from komrc.training.stopping import StopRequest
-from komrc.types import Example
+from komrc.training import processes
+from komrc.training.stopping import Stopped, StopRequest
+from komrc.types import Answer, Example
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,10 @@ class Evaluator:
         self._stop = stop
 
     def __call__(self, model: SpanReader, advance: Callable[[int], Any] = lambda _: None) -> Evaluation:
-        """Answer all questions. ``advance`` is told of each finished one. Raises Stopped after a signal."""
+        """Answer all questions; several processes share them out. Raises Stopped after a signal.
+
+        ``advance`` is told of each finished one, or of as many as there are processes.
+        """
         reader = Reader(
             self._tokenizer,
             _Interruptible(TorchEngine(model, precision=self._precision), self._stop),
@@ -79,9 +85,28 @@ class Evaluator:
             token_budget=self._token_budget,
         )
         predictions = []
-        for prediction in reader.stream(self.examples, top_k=self.settings.n_best_size):
-            predictions.append(prediction)
-            advance(1)
+        share = (processes.rank(), processes.count())
+        with suppress(Stopped):  # the others must learn of it
+            for prediction in reader.stream(self.examples, top_k=self.settings.n_best_size, share=share):
+                predictions.append(prediction)
+                advance(processes.count())
+        if self._stop.agreed():
+            raise Stopped
+        predictions = self._joined(predictions)
         answers = {p.id: p.answers[0].text if p.answers else "" for p in predictions}
         figures = korquad.score(answers, self.examples)
         return Evaluation(predictions, {"exact_match": figures["exact_match"], "f1": figures["f1"]})
+
+    def _joined(self, share: list[Prediction]) -> list[Prediction]:
+        """The predictions of all processes, in the examples' order."""
+        if processes.count() == 1:
+            return share
+        answers = [
+            [p.id, [astuple(a)[:4] for a in p.answers], list(map(astuple, p.candidates))] for p in share
+        ]
+        joined = {
+            id_: Prediction(id_, tuple(Answer(*a) for a in best), tuple(Candidate(*c) for c in candidates))
+            for part in processes.gather(answers)
+            for id_, best, candidates in part
+        }
+        return [joined[example.id] for example in self.examples]

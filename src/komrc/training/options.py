@@ -101,7 +101,8 @@ class TrainingOptions:
     per_gpu_train_batch_size: int = _option(8, "windows a batch and device", "batch_size")
     per_gpu_eval_batch_size: int = _option(8, "windows a batch in evaluation", "eval_batch_size")
     tokens_per_batch: int | None = _option(
-        None, "fill batches up to this many tokens, padding included, instead of a number of windows"
+        None,
+        "fill a device's batches up to this many tokens, padding included, instead of a number of windows",
     )
     gradient_accumulation_steps: int = _option(1, "batches a step")
     num_train_epochs: float = _option(3.0, "times over the data", "epochs")
@@ -141,7 +142,12 @@ class TrainingOptions:
     )
     no_cuda: bool = _option(False, "use the CPU even where there is a GPU", group="machine")
     dataloader_workers: int = _option(0, "processes that put batches together", group="machine")
-    cpu_threads: int = _option(0, "CPU threads (0: as torch decides)", group="machine")
+    cpu_threads: int = _option(0, "CPU threads of a process (0: as torch decides)", group="machine")
+    ddp_timeout: int = _option(
+        1800,
+        "seconds that processes under torchrun wait for one another; after that a host counts as lost",
+        group="machine",
+    )
 
     def __post_init__(self) -> None:
         for name, low in _AT_LEAST.items():
@@ -188,6 +194,7 @@ _AT_LEAST: dict[str, float] = {
     "eval_steps": -1,
     "dataloader_workers": 0,
     "cpu_threads": 0,
+    "ddp_timeout": 1,
 }
 
 _TITLES = {

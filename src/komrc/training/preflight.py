@@ -31,6 +31,7 @@ class Preflight:
     tokens: int  # in all windows
     steps: int
     steps_per_epoch: int
+    batch: str  # what one step learns from
     parameters: int
     device: str
     precision: str
@@ -52,6 +53,7 @@ class Preflight:
             f"questions: {data}",
             f"windows:   {self.windows:,} ({self.tokens:,} tokens{empty})",
             f"steps:     {self.steps:,} ({self.steps_per_epoch:,} an epoch)",
+            f"batch:     {self.batch}",
             f"model:     {self.parameters / 1e6:.1f} M parameters on {self.device} in {self.precision}",
             f"disk:      {_gb(self.disk_free)} free, about {_gb(self.disk_needed)} needed",
             f"memory:    {_gb(self.memory_free)} free, about {_gb(self.memory_needed)} needed",

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback
 
+from komrc.training import processes
+
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
@@ -44,7 +46,7 @@ class Display:
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
-        self.live = sys.stderr.isatty()
+        self.live = sys.stderr.isatty() and processes.is_first()
         self.progress = _Bars(
             TextColumn("{task.description}"),
             BarColumn(),

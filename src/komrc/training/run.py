@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,10 +23,10 @@ from komrc import hub, storage
 from komrc.datasets import Loaded, read_squad
 from komrc.engines.torch import TorchEngine
 from komrc.errors import ModelError, StorageError, UsageError
-from komrc.features import WindowConfig, Windows, build_windows, cached_windows
+from komrc.features import WindowConfig, Windows, cached_windows
 from komrc.modeling import SpanReader
 from komrc.tokenization import ReaderTokenizer, load_tokenizer
-from komrc.training import checkpoints, machine, outputs, preflight, saving
+from komrc.training import checkpoints, machine, outputs, preflight, processes, saving
 from komrc.training.batching import LengthGrouped
 from komrc.training.dataset import WindowDataset, choose_windows
 from komrc.training.distilling import Beliefs, ask_teachers, check_tokenizer
@@ -46,6 +46,7 @@ _FREE = frozenset(
     {
         "resume", "resume_anyway", "overwrite_output_dir", "overwrite_cache", "cache_dir", "output_dir",
         "save_total_limit", "dataloader_workers", "data_dir", "train_file", "predict_file", "skip_invalid",
+        "ddp_timeout",
     }
 )  # fmt: skip
 
@@ -74,18 +75,23 @@ def train(options: TrainingOptions, *, result_folder: Path | None = None) -> Out
         raise UsageError("nothing to train on", where="--train-file", fix="name one or more data files")
     if not os.environ.keys() & {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_TRIM_THRESHOLD_"}:
         machine.keep_freed_memory()
-    if options.cpu_threads:
-        torch.set_num_threads(options.cpu_threads)
     output = Path(options.output_dir).expanduser()
     # Under torchrun every process runs this; the first one guards the folder and speaks for all.
-    guard = checkpoints.locked(output) if _is_first() else nullcontext()
-    if not _is_first():
+    if not processes.is_first():
         logging.getLogger("komrc").setLevel(logging.WARNING)
-    with stop_on_signals() as stop, guard:
+    with stop_on_signals() as stop:
         try:
-            return _Run(options, output, result_folder or output, stop).go()
+            with processes.together(), ExitStack() as guard:
+                arguments = _arguments(options, output)
+                processes.first_does(lambda: guard.enter_context(checkpoints.locked(output)))
+                return _Run(options, arguments, output, result_folder or output, stop).go()
         except Stopped:
             logger.warning("stopped; what was saved is in %s", output)
+            return Outcome(stop.exit_code, {})
+        except processes.ProcessLostError:
+            if not stop:
+                raise
+            logger.warning("stopped, as other processes were; what was saved is in %s", output)
             return Outcome(stop.exit_code, {})
         except OSError as error:
             raise StorageError(
@@ -95,16 +101,53 @@ def train(options: TrainingOptions, *, result_folder: Path | None = None) -> Out
             ) from error
 
 
-def _is_first() -> bool:
-    """Whether this is the first of torchrun's processes, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
+def _arguments(options: TrainingOptions, output: Path) -> TrainingArguments:
+    """The Trainer's arguments; making them joins the processes that torchrun started."""
+    o = options
+    on_cpu = o.no_cuda or not torch.cuda.is_available()
+    # What processes tell each other beside gradients is on the CPU.
+    backend = "gloo" if on_cpu else "cuda:nccl,cpu:gloo"
+    arguments = TrainingArguments(
+        output_dir=str(output),
+        num_train_epochs=o.num_train_epochs,
+        max_steps=o.max_steps if o.max_steps > 0 else -1,
+        learning_rate=o.learning_rate,
+        warmup_steps=o.warmup_steps or o.warmup_ratio,
+        weight_decay=o.weight_decay,
+        adam_epsilon=o.adam_epsilon,
+        max_grad_norm=o.max_grad_norm,
+        gradient_accumulation_steps=o.gradient_accumulation_steps,
+        seed=o.seed,
+        use_cpu=on_cpu,
+        dataloader_num_workers=o.dataloader_workers,
+        logging_strategy="no",
+        eval_strategy="no",
+        save_strategy="no",
+        logging_nan_inf_filter=False,
+        report_to=["tensorboard"] if find_spec("tensorboard") else [],
+        disable_tqdm=True,
+        log_level="error",
+        ddp_find_unused_parameters=False,
+        ddp_backend=backend if processes.count() > 1 else None,
+        ddp_timeout=o.ddp_timeout,
+    )
+    _ = arguments.device
+    if o.cpu_threads:
+        torch.set_num_threads(o.cpu_threads)
+    return arguments
 
 
 class _Run:
     def __init__(
-        self, options: TrainingOptions, output: Path, result_folder: Path, stop: StopRequest
+        self,
+        options: TrainingOptions,
+        arguments: TrainingArguments,
+        output: Path,
+        result_folder: Path,
+        stop: StopRequest,
     ) -> None:
         self.options = options
+        self.arguments = arguments
         self.output = output
         self.result_folder = result_folder
         self.stop = stop
@@ -114,15 +157,11 @@ class _Run:
 
     def go(self) -> Outcome:
         options = self.options
-        if _is_first():
-            saving.finish_final(self.output)
-            checkpoints.clean(self.output)
         checkpoint = self._checkpoint()
         if checkpoint:
             self.rounds = _rounds_before(checkpoint)
         begin = time.monotonic()
         set_seed(options.seed)  # heads that the weights lack are drawn at random
-        self.arguments = self._arguments()
         self.precision = machine.choose_precision(options.precision, self.arguments.device)
         self.train_data = {name: self._read(name) for name in options.train_file}
         dev = self._read(options.predict_file) if options.predict_file else None
@@ -148,23 +187,23 @@ class _Run:
         trainer = self._trainer(dataset, evaluator, self._record(dev))
         if checkpoint:
             self._check_settings(checkpoint, trainer)
-        self._say_preflight(trainer, dataset, parts, dev)
+        processes.first_does(lambda: self._say_preflight(trainer, dataset, parts, dev))
         if options.teacher:
             dataset.beliefs = self._ask_teachers(dataset)
         if options.particle_labels and self.model.boundary is not None:
             dataset.particles = self._label_particles(dataset)
         if options.overwrite_output_dir and not checkpoint:
-            checkpoints.clear(self.output)
+            processes.first_does(lambda: checkpoints.clear(self.output))
         with self.display:
             with self.stop.waiting_for_steps():
                 result = trainer.train(resume_from_checkpoint=str(checkpoint.folder) if checkpoint else None)
-            if self.stop:
+            if self.stop.agreed():
                 logger.warning("stopped at step %d; go on with --resume", trainer.state.global_step)
                 return Outcome(self.stop.exit_code, {})
             figures = self._finish(trainer, evaluator)
         minutes = (time.monotonic() - begin) / 60
-        if self.arguments.should_save:
-            self._write(figures, {"steps": result.global_step, "minutes": round(minutes, 1)})
+        facts = {"steps": result.global_step, "minutes": round(minutes, 1)}
+        processes.first_does(lambda: self._write(figures, facts))
         logger.info("the model is in %s (%.1f minutes)", self.output, minutes)
         return Outcome(0, figures)
 
@@ -172,13 +211,28 @@ class _Run:
 
     def _checkpoint(self) -> checkpoints.Checkpoint | None:
         """Where to go on from. Raises UsageError where a former run's work would be overwritten."""
+        step = processes.first_does(self._step_to_resume)
+        if step is None:
+            return None
+        folder = self.output / f"checkpoint-{step}"
+        if not folder.is_dir():
+            raise StorageError(
+                "the first process goes on from this checkpoint, this one doesn't see it",
+                where=str(folder),
+                fix="put --output-dir on a disk that all hosts share, or copy the checkpoint here",
+            )
+        return checkpoints.Checkpoint(folder, step)
+
+    def _step_to_resume(self) -> int | None:
+        saving.finish_final(self.output)
+        checkpoints.clean(self.output)
         if self.options.resume:
             found = checkpoints.newest(self.output)
             if found:
                 logger.info("going on from %s", found.folder)
             else:
                 logger.info("no checkpoint to resume from in %s; starting anew", self.output)
-            return found
+            return found.step if found else None
         used = (self.output / "model.safetensors").exists() or any(self.output.glob("checkpoint-*"))
         if used and not self.options.overwrite_output_dir:
             raise UsageError(
@@ -187,31 +241,6 @@ class _Run:
                 fix="go on with --resume, replace them with --overwrite-output-dir, or choose another folder",
             )
         return None
-
-    def _arguments(self) -> TrainingArguments:
-        o = self.options
-        return TrainingArguments(
-            output_dir=str(self.output),
-            num_train_epochs=o.num_train_epochs,
-            max_steps=o.max_steps if o.max_steps > 0 else -1,
-            learning_rate=o.learning_rate,
-            warmup_steps=o.warmup_steps or o.warmup_ratio,
-            weight_decay=o.weight_decay,
-            adam_epsilon=o.adam_epsilon,
-            max_grad_norm=o.max_grad_norm,
-            gradient_accumulation_steps=o.gradient_accumulation_steps,
-            seed=o.seed,
-            use_cpu=o.no_cuda or not torch.cuda.is_available(),
-            dataloader_num_workers=o.dataloader_workers,
-            logging_strategy="no",
-            eval_strategy="no",
-            save_strategy="no",
-            logging_nan_inf_filter=False,
-            report_to=["tensorboard"] if find_spec("tensorboard") else [],
-            disable_tqdm=True,
-            log_level="error",
-            ddp_find_unused_parameters=False,
-        )
 
     def _read(self, name: str) -> Loaded:
         return read_squad(self.options.data_path(name), skip_invalid=self.options.skip_invalid)
@@ -257,17 +286,17 @@ class _Run:
     def _windows(self, data: Loaded) -> tuple[Windows, NDArray[np.intp]]:
         o = self.options
         config = WindowConfig(o.max_seq_length, o.doc_stride, o.max_query_length)
-        if o.overwrite_cache:
-            windows = build_windows(data.examples, self.tokenizer, config, labels=True)
-        else:
-            windows = cached_windows(
+        windows = processes.take_turns(
+            lambda: cached_windows(
                 data.examples,
                 self.tokenizer,
                 config,
                 labels=True,
                 data_sha256=data.sha256,
                 cache_dir=self._cache(),
+                anew=o.overwrite_cache and processes.is_first(),
             )
+        )
         return windows, choose_windows(windows, negative_share=o.negative_windows, seed=o.seed)
 
     def _cache(self) -> Path:
@@ -318,8 +347,8 @@ class _Run:
     ) -> SpanTrainer:
         o = self.options
         sampler = LengthGrouped(
-            dataset.lengths, batch_size=o.per_gpu_train_batch_size * self.arguments.world_size,
-            token_budget=o.tokens_per_batch, seed=o.seed,
+            dataset.lengths, batch_size=o.per_gpu_train_batch_size,
+            token_budget=o.tokens_per_batch, seed=o.seed, processes=self.arguments.world_size,
         )  # fmt: skip
         steps_per_epoch = -(-len(sampler) // o.gradient_accumulation_steps)
         total = o.max_steps if o.max_steps > 0 else int(np.ceil(steps_per_epoch * o.num_train_epochs))
@@ -382,6 +411,7 @@ class _Run:
                 tokens=int(dataset.lengths.sum()),
                 steps=total,
                 steps_per_epoch=trainer.schedule.steps_per_epoch,
+                batch=_global_batch(o),
                 parameters=parameters,
                 device=preflight.device_name(device),
                 precision=self.precision,
@@ -448,8 +478,7 @@ class _Run:
                 self.rounds.append({"step": step, "exact_match": em, "f1": f1})
             if self.best is None or em > self.best[1].scores["exact_match"]:
                 self.best = (step, made)
-            if self.arguments.should_save:
-                self._write_evaluation(evaluator, made)
+            processes.first_does(lambda: self._write_evaluation(evaluator, made))
             return dict(made.scores)
 
         return evaluate
@@ -468,21 +497,26 @@ class _Run:
         self.model.attention = "sdpa"  # as in every evaluation; a run resumed here has had none
         if best_step != trainer.state.global_step:
             best = self.output / f"checkpoint-{best_step}"
-            if problems := storage.verify_folder(best):
+            if problems := processes.first_does(lambda: storage.verify_folder(best)):
                 last = trainer.state.global_step
                 logger.warning("%s is damaged (%s); step %d is written instead", best, problems[0], last)
                 best_step, self.best = last, None
             else:
                 logger.info("the best weights are those of step %d", best_step)
-                self.model.load_weights(checkpoints.read_weights(best))
+                if processes.is_first():
+                    self.model.load_weights(checkpoints.read_weights(best))
+                processes.copy_from_first(self.model.state_dict())
         if self.best is None or self.best[0] != best_step:
             self._evaluate_with(evaluator)(best_step)
         assert self.best is not None
         made = self._tune(evaluator, self.best[1])
-        if self.arguments.should_save:
+        figures = {**made.scores, "step": best_step, "rounds": self.rounds}
+
+        def write() -> None:
             self._write_evaluation(evaluator, made)
-            figures = {**made.scores, "step": best_step}
-            storage.write_json(self.output / "eval_results.json", {**figures, "rounds": self.rounds})
+            storage.write_json(self.output / "eval_results.json", figures)
+
+        processes.first_does(write)
         return dict(made.scores)
 
     def _tune(self, evaluator: Evaluator, made: Evaluation) -> Evaluation:
@@ -494,7 +528,9 @@ class _Run:
             settings = dataclasses.replace(settings, null_score_diff_threshold=threshold)
             logger.info("no-answer threshold: %.3f", threshold)
         engine = TorchEngine(self.model, precision=self.precision)
-        temperature = tune_temperature(engine, self.tokenizer, settings, examples)
+        temperature = processes.first_does(
+            lambda: tune_temperature(engine, self.tokenizer, settings, examples)
+        )
         logger.info("temperature of the scores: %.3f", temperature)
         self.settings = evaluator.settings = dataclasses.replace(settings, temperature=temperature)
         made = evaluator(self.model)
@@ -522,6 +558,17 @@ class _Run:
             base=base, settings=self.settings, options=told, figures=figures, record=facts
         )
         saving.save_final(self.output, self.model, self.tokenizer, self.settings, card)
+
+
+def _global_batch(options: TrainingOptions) -> str:
+    """What one step learns from, over all processes."""
+    one, unit = options.per_gpu_train_batch_size, "windows"
+    if options.tokens_per_batch:
+        one, unit = options.tokens_per_batch, "tokens"
+    several = processes.count(), options.gradient_accumulation_steps
+    total = f"up to {one * several[0] * several[1]:,} {unit} a step"
+    parts = [f"{several[0]} processes"] * (several[0] > 1) + [f"{several[1]} batches"] * (several[1] > 1)
+    return total + (f" ({' x '.join([f'{one:,} {unit}', *parts])})" if parts else "")
 
 
 def _rounds_before(checkpoint: checkpoints.Checkpoint) -> list[dict[str, float]]:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from komrc.training import processes
+
 logger = logging.getLogger(__name__)
 
 
@@ -26,6 +28,7 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal: int | None = None
         self._waits = False
+        self._received = False
 
     def __bool__(self) -> bool:
         return self.signal is not None
@@ -40,6 +43,16 @@ class StopRequest:
         if self.signal is not None:
             raise Stopped
 
+    def agreed(self) -> bool:
+        """Whether a signal has reached any process of the run; then it counts for all of them.
+
+        Every process must ask at the same place.
+        """
+        number = processes.highest(self.signal or 0)
+        if number and self.signal is None:
+            self.signal = number
+        return number > 0
+
     @contextmanager
     def waiting_for_steps(self) -> Iterator[None]:
         """While this lasts, a first signal raises nothing: whoever takes the steps looks at the request."""
@@ -50,9 +63,11 @@ class StopRequest:
             self._waits = False
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self.signal is not None:
+        if self._received:
             os._exit(128 + number)
-        self.signal = number
+        self._received = True
+        if self.signal is None:
+            self.signal = number
         if not self._waits:
             raise Stopped
         logger.warning("stopping after this step; a checkpoint will be saved (once more: stop at once)")

@@ -20,11 +20,12 @@ from transformers import (
     TrainerControl,
     TrainerState,
     TrainingArguments,
+    set_seed,
 )
 
 from komrc.errors import TrainingError
 from komrc.modeling import SpanReader
-from komrc.training import checkpoints
+from komrc.training import checkpoints, processes
 from komrc.training.batching import LengthGrouped
 from komrc.training.dataset import Tensors, WindowDataset
 from komrc.training.losses import (
@@ -180,10 +181,14 @@ class SpanTrainer(Trainer):
         return (total, outputs) if return_outputs else total
 
     def trial_step(self, tokens: int) -> int:
-        """Forward and backward over windows of middling length, ``tokens`` of them or a little more."""
+        """Forward and backward over windows of middling length, ``tokens`` of them or a little more.
+
+        Several processes share them out as they do any batch.
+        """
         lengths = self._dataset.lengths
         middle = int(lengths.argsort()[len(lengths) // 2])
-        batch = self._dataset.__getitems__([middle] * max(1, tokens // int(lengths[middle])))
+        windows = processes.count() * max(1, tokens // int(lengths[middle]))
+        batch = self._dataset.__getitems__([middle] * windows)
         seen = self.tokens_seen
         self.compute_loss(self._reader, self._prepare_inputs(batch)).backward()
         self.tokens_seen = seen
@@ -276,26 +281,24 @@ class SpanTrainer(Trainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         output = Path(str(self.args.output_dir))
-        state = checkpoints.random_state()
-        states = [state]
-        if self.args.world_size > 1:
-            states = [{} for _ in range(self.args.world_size)]
-            torch.distributed.all_gather_object(states, state)
-        if self.args.should_save:
+        states = processes.gather({"random": checkpoints.random_state(), "loss": self._tr_loss.item()})
+
+        def write() -> None:
             checkpoints.write(output, self.state.global_step, lambda folder: self._fill(folder, states))
             checkpoints.rotate(output, keep=self._keep, best_step=self.state.best_global_step)
-        if self.args.world_size > 1:
-            torch.distributed.barrier()
+
+        processes.first_does(write)
 
     def _fill(self, folder: Path, states: list[dict[str, Any]]) -> None:
+        """Write a checkpoint's files; ``states`` holds what differs between processes."""
         self._fill_checkpoint(folder)
         assert self.optimizer is not None and self.lr_scheduler is not None
         checkpoints.save_optimizer(self.optimizer, folder)
         checkpoints.save_scheduler(self.lr_scheduler, folder)
-        checkpoints.save_random(states, folder)
+        checkpoints.save_random([state["random"] for state in states], folder)
         self.state.save_to_json(str(folder / checkpoints.STATE))
         progress = {
-            "loss_since_log": self._tr_loss.item(),
+            "loss_since_log": [state["loss"] for state in states],
             "loss_total": self._total_loss_scalar,
             "last_log": self._globalstep_last_logged,
             "pending_evaluation": self.pending_evaluation,
@@ -320,7 +323,9 @@ class SpanTrainer(Trainer):
     def restore_progress(self) -> None:
         """After the Trainer reset them: the sums that the next log is made of."""
         if self._resumed:
-            self._tr_loss += self._resumed["loss_since_log"]
+            since: float | list[float] = self._resumed["loss_since_log"]
+            mine = since if isinstance(since, float) else [*since, 0.0][min(processes.rank(), len(since))]
+            self._tr_loss += mine
             self._total_loss_scalar = self._resumed["loss_total"]
             self._globalstep_last_logged = self._resumed["last_log"]
             self._initial_global_step = 0
@@ -370,6 +375,8 @@ class _Flow(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        if processes.rank():  # else all would draw the same dropout
+            set_seed(args.seed + processes.rank())
         self._trainer.restore_progress()
         if self._trainer.pending_evaluation and self._trainer._evaluate_model is not None:
             self._trainer.evaluate_pending()
@@ -378,11 +385,12 @@ class _Flow(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
         step = state.global_step
+        stopped = self._stop.agreed()
         can_evaluate = self._trainer._evaluate_model is not None
         control.should_log = self._schedule.log(step)
         control.should_evaluate = can_evaluate and self._schedule.evaluate(step)
         control.should_save = self._schedule.save(step)
-        if self._stop:
+        if stopped:
             self._trainer.pending_evaluation = control.should_evaluate
             control.should_evaluate = False
             control.should_save = control.should_training_stop = True

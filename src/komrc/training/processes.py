@@ -1,0 +1,138 @@
+"""The processes of a run: which one this is, and what they agree on.
+
+``torchrun`` starts them and tells each its place in the environment; without it there is one. They exchange
+tensors and JSON: nothing that runs when it is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from komrc import errors
+from komrc.errors import KomrcError, TrainingError
+
+T = TypeVar("T")
+
+
+class ProcessLostError(TrainingError):
+    """Another process of the run ended or can't be reached."""
+
+
+# What gloo and NCCL say when the other side is gone; they have no exception of their own for it.
+_LOST = re.compile(r"gloo|nccl|connection (?:closed|reset|refused)|timed out|timeout", re.IGNORECASE)
+
+
+def count() -> int:
+    """How many processes the run has."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
+
+
+def rank() -> int:
+    """This process's number, from 0."""
+    return int(os.environ.get("RANK", "0")) if count() > 1 else 0
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes and speaks for all."""
+    return rank() == 0
+
+
+def gather(value: Any) -> list[Any]:
+    """The values (of JSON's kinds) of all processes, by their numbers, in every process."""
+    if count() == 1:
+        return [value]
+    data = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+    sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(count())]
+    dist.all_gather(sizes, torch.tensor([len(data)]))
+    room = max(int(size) for size in sizes)
+    parts = [torch.zeros(room, dtype=torch.uint8) for _ in range(count())]
+    dist.all_gather(parts, torch.cat([data, torch.zeros(room - len(data), dtype=torch.uint8)]))
+    pairs = zip(parts, sizes, strict=True)
+    return [json.loads(part[: int(size)].numpy().tobytes()) for part, size in pairs]
+
+
+def highest(value: int) -> int:
+    """The highest of all processes' values; as quick as the network allows."""
+    if count() == 1:
+        return value
+    highest = torch.tensor([value])
+    dist.all_reduce(highest, dist.ReduceOp.MAX)
+    return int(highest)
+
+
+def first_does(action: Callable[[], T]) -> T:
+    """What ``action`` (a value of JSON's kinds) gives in the first process; the others wait for it.
+
+    A KomrcError is raised in all of them.
+    """
+    if count() == 1:
+        return action()
+    said: dict[str, Any] = {}
+    failed: KomrcError | None = None
+    if is_first():
+        try:
+            said = {"value": action()}
+        except KomrcError as error:
+            failed = error
+            said = {"kind": type(error).__name__, "what": error.what, "where": error.where, "fix": error.fix}
+    said = gather(said)[0]
+    if failed is not None:
+        raise failed
+    if "kind" in said:
+        raise getattr(errors, said["kind"])(said["what"], where=said["where"], fix=said["fix"])
+    value: T = said["value"]
+    return value
+
+
+def take_turns(action: Callable[[], T]) -> T:
+    """Act in each process: in the first one, then in the first of each other host, then in the rest.
+
+    So what the earlier ones put into a cache is found by the later ones, whether hosts share it or not.
+    """
+    if count() == 1:
+        return action()
+    turn = 0 if is_first() else 1 if os.environ["LOCAL_RANK"] == "0" else 2
+    made: list[T] = []
+    for now in range(3):
+        if now == turn:
+            made.append(action())
+        highest(0)
+    return made[0]
+
+
+def copy_from_first(tensors: dict[str, Tensor]) -> None:
+    """Overwrite tensors, the same ones in every process, with what the first process has."""
+    if count() > 1:
+        for name in sorted(tensors):
+            dist.broadcast(tensors[name], 0)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """What the processes do together. Raises ProcessLostError where one ended or no longer answers."""
+    try:
+        yield
+    except RuntimeError as error:
+        if count() == 1 or not (isinstance(error, dist.DistError) or _LOST.search(str(error))):
+            raise
+        raise ProcessLostError(
+            f"another process of the run ended, or its host no longer answers ({_first_line(error)})",
+            where=f"process {rank()} of {count()}",
+            fix="what it said itself stands above, if it could say anything; go on with --resume",
+        ) from error
+    else:
+        if count() > 1:
+            dist.destroy_process_group()
+
+
+def _first_line(error: RuntimeError) -> str:
+    return str(error).strip().partition("\n")[0]
