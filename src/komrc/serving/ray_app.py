@@ -1,0 +1,112 @@
+"""Ray Serve: ``serve run komrc.serving.ray_app:app max_replicas=8`` runs the same application on a cluster.
+
+Each replica holds a model and its own queue; Ray spreads the requests, and adds and removes replicas.
+The options are those of ``komrc serve``, given as ``KOMRC_…`` variables where ``serve run`` is started.
+"""
+# No `from __future__ import annotations`: Ray reads the annotation of `app` to convert its arguments.
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from komrc.errors import EngineError
+from komrc.serving.errors import Failure
+from komrc.serving.gate import Readiness, answer_with
+from komrc.serving.options import ServeOptions, from_environment
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+_STRANGER = Failure(
+    403,
+    "api_key",
+    "Without a key this server answers its own machine only. Set KOMRC_API_KEY where serve run is started",
+    close=True,
+)
+
+
+class Scaling(BaseModel):
+    """What ``serve run`` may be told: how many replicas, and what each is given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    min_replicas: int = Field(default=1, ge=1)
+    max_replicas: int = Field(default=4, ge=1)
+    target_ongoing_requests: float = Field(
+        default=3,
+        gt=0,
+        description="requests a replica may hold, waiting ones counted, before Ray adds one",
+    )
+    num_cpus: float = Field(default=1, gt=0, description="cores of a replica: also the threads of its model")
+    num_gpus: float = Field(default=0, ge=0)
+
+
+def app(scaling: Scaling) -> "Application":
+    """The application that ``serve run`` and Serve's configuration files name.
+
+    Raises:
+        UsageError: a ``KOMRC_…`` variable that is wrong.
+        EngineError: Ray Serve is not installed.
+    """
+    try:
+        from ray import serve
+    except ImportError as error:
+        raise EngineError(
+            f"Ray Serve is not installed ({error})",
+            where="komrc.serving.ray_app",
+            fix="run pip install 'komrc[ray]'",
+        ) from error
+
+    options = ServeOptions(**from_environment())
+    readiness = Readiness()
+
+    def build() -> ASGIApp:
+        """The plain application, in a replica; its model is loaded before Ray sends a request."""
+        from komrc.serving.app import create_app
+        from komrc.serving.loading import load
+        from komrc.serving.server import configure_logging
+
+        configure_logging()
+        loaded = load(options)
+        plain = create_app(options, lambda _: loaded, readiness=readiness)
+        return plain if options.api_key is not None else LoopbackOnly(plain)
+
+    class Replica:
+        async def check_health(self) -> None:
+            """Asked by Ray before the first request, and then every few seconds."""
+            while readiness.state == "loading":
+                await asyncio.sleep(0.01)
+
+    deployment = serve.deployment(
+        name="komrc",
+        max_ongoing_requests=options.max_queue,
+        autoscaling_config={
+            "min_replicas": scaling.min_replicas,
+            "max_replicas": max(scaling.min_replicas, scaling.max_replicas),
+            "target_ongoing_requests": scaling.target_ongoing_requests,
+            "upscale_delay_s": 10,
+        },
+        graceful_shutdown_timeout_s=options.shutdown_timeout,
+        ray_actor_options={"num_cpus": scaling.num_cpus, "num_gpus": scaling.num_gpus},
+    )
+    return deployment(serve.ingress(build)(Replica)).bind()
+
+
+class LoopbackOnly:
+    """Answers callers on this machine only, whatever address Ray's proxies listen on."""
+
+    def __init__(self, inner: ASGIApp) -> None:
+        self._inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = scope.get("client")
+        if scope["type"] == "http" and not (caller and _is_loopback(caller[0])):
+            await answer_with(_STRANGER, send)
+            return
+        await self._inner(scope, receive, send)
+
+
+def _is_loopback(address: str) -> bool:
+    return not ServeOptions(host=address).beyond_loopback
