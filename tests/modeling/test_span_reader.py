@@ -128,6 +128,21 @@ def test_a_classifier_of_three_classes_serves_as_an_encoder(tmp_path: Path) -> N
     assert SpanReader.from_pretrained(tmp_path).untrained == ("span head",)
 
 
+def test_the_boundary_head_reads_a_third_of_the_way_up(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "six", num_hidden_layers=6)
+    torch.manual_seed(1)
+    model = SpanReader.from_pretrained(folder, boundary=True)
+    before = model(*pair())
+    with torch.no_grad():
+        model.qa.bert.encoder.layer[2].output.dense.weight += 1.0
+    above = model(*pair())
+    assert not torch.allclose(before[0], above[0])
+    assert torch.equal(before[3], above[3])
+    with torch.no_grad():
+        model.qa.bert.encoder.layer[1].output.dense.weight += 1.0
+    assert not torch.allclose(before[3], model(*pair())[3])
+
+
 def test_attention_dropout_is_taken_from_the_caller(tmp_path: Path) -> None:
     model = SpanReader.from_pretrained(saved(tmp_path), attention_dropout=0.0)
     attention = [m for name, m in model.named_modules() if name.endswith("attention.self")]

@@ -16,6 +16,7 @@ from komrc.errors import ModelError
 from komrc.model_folder import read_header
 from komrc.modeling.int8_nodes import CONTRIB, OPSET, Int8Nodes, Quantized
 from komrc.modeling.quantized import SCALE, is_quantized
+from komrc.modeling.span_reader import boundary_layer
 from komrc.storage import write_bytes
 
 PARTS = ("query", "key", "value")
@@ -55,8 +56,10 @@ class _Builder(Int8Nodes):
     def build(self) -> Any:
         helper, tensor = self.onnx.helper, self.onnx.TensorProto
         hidden = self.embeddings()
+        states = [hidden]
         for layer in range(self.config["num_hidden_layers"]):
             hidden = self.layer(f"bert.encoder.layer.{layer}.", hidden)
+            states.append(hidden)
         span = self.float_linear(hidden, "qa_outputs")
         for index, name in enumerate(("start", "end")):
             chosen = self.integer(f"index.{name}", index)
@@ -66,8 +69,9 @@ class _Builder(Int8Nodes):
             ("end", ["batch", "length"]),
         ]
         if "boundary.start.weight" in self.entries:
+            early = states[boundary_layer(self.config["num_hidden_layers"])]
             for name, head in (("drop_front", "boundary.start"), ("drop_back", "boundary.end")):
-                self.float_linear(hidden, head, output=name)
+                self.float_linear(early, head, output=name)
                 classes = self.shape(f"{head}.weight")[0]
                 outputs.append((name, ["batch", "length", classes]))
         inputs = [

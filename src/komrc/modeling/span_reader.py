@@ -29,6 +29,15 @@ _LAYER = re.compile(r"\.(?:layers?|h)\.\d+\.")
 _CUT_NOTHING = 3.0
 
 
+def boundary_layer(layers: int) -> int:
+    """After how many of an encoder's layers the boundary head reads a token's state.
+
+    A third: there the state still holds what the token is made of, and its neighbours already. In a trained
+    reader's last layer it no longer does (docs/results.md has the figures).
+    """
+    return max(1, layers // 3)
+
+
 class BoundaryHead(nn.Module):
     """Two linear layers on a token's state: characters to drop at its front, and at its back."""
 
@@ -64,8 +73,8 @@ class SpanReader(nn.Module):
         self.config: PretrainedConfig = qa.config
         self.qa = qa
         self._head = _head_modules(qa)
-        hidden = next(m for m in reversed(self._head) if isinstance(m, nn.Linear)).in_features
-        self.boundary = BoundaryHead(hidden) if boundary else None
+        self.boundary = BoundaryHead(int(self.config.hidden_size)) if boundary else None
+        self._boundary_layer = boundary_layer(int(self.config.num_hidden_layers))
         self.untrained: tuple[str, ...] = ()
         self.max_positions = _max_positions(self.config)
         self.uses_token_types = getattr(self.config, "type_vocab_size", 0) > 1
@@ -172,14 +181,16 @@ class SpanReader(nn.Module):
         arguments = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None and self.uses_token_types:
             arguments["token_type_ids"] = token_type_ids
-        state = self.qa.base_model(**arguments, return_dict=True)[0]
+        with_states = self.boundary is not None
+        output = self.qa.base_model(**arguments, return_dict=True, output_hidden_states=with_states)
+        state = output[0]
         for module in self._head[:-1]:
             state = module(state)
         logits = self._head[-1](state)
         start, end = logits[..., 0], logits[..., 1]
         if self.boundary is None:
             return start, end, None, None
-        return start, end, *self.boundary(state)
+        return start, end, *self.boundary(output.hidden_states[self._boundary_layer])
 
 
 def _head_modules(qa: PreTrainedModel) -> tuple[nn.Module, ...]:
