@@ -49,6 +49,13 @@ def test_accepted_requests_have_time_to_finish(compose):
             )
 
 
+def test_a_replica_has_as_many_threads_as_processors(compose):
+    for service in compose["services"].values():
+        if service["image"] == "komrc":
+            limits = service["deploy"]["resources"]["limits"]
+            assert service["environment"]["OMP_NUM_THREADS"] == limits["cpus"]
+
+
 def test_nginx_waits_longer_and_keeps_connections_shorter_than_the_server(nginx):
     options = ServeOptions()
     assert seconds(re.search(r"proxy_read_timeout (\S+);", nginx)[1]) > options.request_timeout

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from conftest import SOURCE
+from conftest import SOURCE, wait_ready
 from fake_server import make_reader
 from starlette.testclient import TestClient
 
@@ -94,8 +94,7 @@ def test_it_answers_as_the_plain_application(on_ray):
         httpx.Client(base_url=on_ray, timeout=120) as there,
         TestClient(create_app(ServeOptions(api_key="right"), load)) as here,
     ):
-        while here.get("/ready").status_code != 200:
-            pass
+        wait_ready(here, 60)
         for request in REQUESTS:
             status, value = said(there, *request)
             assert (status, value) == said(here, *request), request

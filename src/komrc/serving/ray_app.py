@@ -35,7 +35,7 @@ class Scaling(BaseModel):
     min_replicas: int = Field(default=1, ge=1)
     max_replicas: int = Field(default=4, ge=1)
     target_ongoing_requests: float = Field(
-        default=3,
+        default=2,
         gt=0,
         description="requests a replica may hold, waiting ones counted, before Ray adds one",
     )
