@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -157,7 +157,7 @@ def _finish(folder: Path) -> None:
         name = file.relative_to(folder).as_posix()
         files[name] = {"bytes": file.stat().st_size, "sha256": sha256_file(file)}
     with (folder / MANIFEST).open("xb") as manifest:
-        manifest.write(_manifest(files))
+        manifest.write(manifest_of(files))
         manifest.flush()
         os.fsync(manifest.fileno())
     for inner in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
@@ -355,7 +355,8 @@ def _remove(path: Path) -> None:
             path.unlink()
 
 
-def _manifest(files: dict[str, dict[str, object]]) -> bytes:
+def manifest_of(files: Mapping[str, Mapping[str, object]]) -> bytes:
+    """A manifest's bytes: files by name, each with ``bytes`` and ``sha256``."""
     return (json.dumps({"files": files}, ensure_ascii=False, indent=2) + "\n").encode("utf-8")
 
 
@@ -365,7 +366,7 @@ def _read_manifest(path: Path) -> dict[str, tuple[int, str]]:
         raise ValueError("too large")
     raw = path.read_bytes()
     entries = json.loads(raw)["files"]
-    if raw != _manifest(entries):  # a byte that JSON would forgive
+    if raw != manifest_of(entries):  # a byte that JSON would forgive
         raise ValueError("not as it was written")
     files = {}
     for name, entry in entries.items():

@@ -42,15 +42,15 @@ def test_official_form_and_nbest(data: Path, tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_model_trained_again_is_another_model(data: Path, tmp_path: Path) -> None:
-    from komrc.cli.predict import _state
+    from komrc.predicting.model import _digest
 
     (tmp_path / "model").mkdir()
     weights = tmp_path / "model/w"
     weights.write_bytes(b"1")
-    before = _state(tmp_path / "model")
-    assert before == _state(tmp_path / "model")
+    before = _digest(tmp_path / "model")
+    assert before == _digest(tmp_path / "model")
     weights.write_bytes(b"22")
-    assert before != _state(tmp_path / "model")
+    assert before != _digest(tmp_path / "model")
 
 
 @pytest.mark.parametrize(

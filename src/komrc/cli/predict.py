@@ -1,29 +1,41 @@
-"""``komrc predict``: answer every question of a data file."""
+"""``komrc predict``: answer every question of the data."""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from komrc import __version__
 from komrc.cli import reader_options
+from komrc.errors import UsageError
+
+if TYPE_CHECKING:
+    from komrc.predicting.model import Model
+    from komrc.predicting.source import Source
 
 EXAMPLES = """\
 examples:
   komrc predict --data KorQuAD_v1.0_dev.json --output predictions.json
   komrc predict --model models --data dev.json --output predictions.json --nbest-output nbest.json
   komrc predict --model models --data questions.jsonl --output answers.jsonl --top-k 3
+  komrc predict --data questions.parquet --output answers --actors 4
+  komrc predict --engine ray --data s3://bucket/questions --output s3://bucket/answers --actors 16
+  komrc predict --engine ray:onnx-int8 --data questions.jsonl --output answers --actors 2 --format parquet
 
---data is JSON in the form of KorQuAD (answers are not needed), or JSON Lines with a question a line:
-  {"id": "1", "question": "…", "context": "…"}
---output is {"id": "text"}, as the official script reads it, or, with a name that ends in .jsonl, a line for
-each question: id, text, start, end, score. JSON Lines in and out need the same memory for any number of
-questions.
+--data is JSON in the form of KorQuAD (answers are not needed), JSON Lines with a question a line, or Parquet
+with such columns: {"id": "1", "question": "…", "context": "…"}; files, folders or URLs.
+--output is a file, {"id": "text"}, as the official script reads it, or, with a name that ends in .jsonl, a
+line for each question: id, text, start, end, score. Any other name is a folder of shards, and only such a
+folder can be written by several actors: processes of this machine, or, with --engine ray, actors on Ray
+(RAY_ADDRESS names a cluster; without it Ray is started here).
 
-A run that was cut short leaves OUTPUT.part; the same command goes on where it stopped.
+JSON Lines and Parquet need the same memory for any number of questions. A run that was cut short leaves
+OUTPUT.part, or the folder without manifest.json; the same command goes on where it stopped.
 """
+RAY = "ray"
+_FILES = (".json", ".jsonl", ".ndjson")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,12 +43,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "predict",
         help="answer every question of a data file",
-        description="Answer every question of a data file.",
+        description="Answer every question of the data.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", required=True, type=Path, metavar="FILE", help="the questions")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the answers")
+    parser.add_argument("--data", required=True, nargs="+", metavar="FILE", help="the questions")
+    parser.add_argument("--output", required=True, metavar="FILE|FOLDER", help="the answers")
     parser.add_argument(
         "--nbest-output", type=Path, metavar="FILE", help="also write all ranked candidates (.json or .jsonl)"
     )
@@ -45,9 +57,28 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=reader_options.positive,
         default=1,
         metavar="N",
-        help="answers to write for each question (default: 1; more need a .jsonl output)",
+        help="answers to write for each question (default: 1; more need a .jsonl output or a folder)",
     )
-    reader_options.add_arguments(parser)
+    reader_options.add_arguments(
+        parser,
+        more_engines=(RAY, *(f"{RAY}:{engine}" for engine in reader_options.ENGINES)),
+        more="; ray, or ray:ENGINE: in actors on Ray",
+    )
+    parser.add_argument(
+        "--actors",
+        type=reader_options.positive,
+        metavar="N",
+        help="readers that work at once, with a folder as the output (default: 1)",
+    )
+    parser.add_argument(
+        "--format", choices=("jsonl", "parquet"), help="form of a folder's shards (default: jsonl)"
+    )
+    parser.add_argument(
+        "--shard-size",
+        type=reader_options.positive,
+        metavar="N",
+        help="questions of a shard of a folder: what a kill can cost each actor (default: 1000)",
+    )
     parser.add_argument(
         "--skip-invalid",
         action="store_true",
@@ -60,38 +91,76 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answer the file; says on stderr what was done."""
-    from komrc import hub
-    from komrc.predicting import open_source, predict_file
+    """Answer the data; says on stderr what was done."""
+    from komrc.predicting import places
+    from komrc.predicting.model import Model
+    from komrc.predicting.source import BLOCK, open_source
 
-    source = open_source(args.data, skip_invalid=args.skip_invalid)
-    folder = hub.resolve(args.model)
-    reader = reader_options.load_reader(args, folder)
+    folder = places.suffix(args.output) not in _FILES
+    _check(args, folder)
+    kind, _, engine = args.engine.partition(":") if args.engine.startswith(RAY) else ("", "", args.engine)
+    source = open_source(args.data, skip_invalid=args.skip_invalid, block=args.shard_size or BLOCK)
+    model = Model.of(args.model, engine=engine or "auto", trim_particles=args.trim_particles)
     try:
-        done = predict_file(
-            reader,
-            source,
-            args.output,
-            nbest_output=args.nbest_output,
-            top_k=args.top_k,
-            run={
-                "model": _state(folder),
-                "engine": reader.engine.name,
-                "trim_particles": str(args.trim_particles),
-                "komrc": __version__,
-            },
-            restart=args.restart,
+        done = (
+            _to_folder(args, source, model, on_ray=kind == RAY) if folder else _to_file(args, source, model)
         )
     except KeyboardInterrupt:
         print("komrc: the same command goes on where this one stopped", file=sys.stderr)
         raise
     before = f" ({done:,} of them before)" if done else ""
-    print(f"{args.output}: {source.total:,} answers{before}, engine {reader.engine.name}", file=sys.stderr)
+    shards = f" in {len(source.blocks):,} shards" if folder else ""
+    print(f"{args.output}: {source.total:,} answers{before}{shards}, engine {model.engine}", file=sys.stderr)
     return 0
 
 
-def _state(folder: Path) -> str:
-    """A folder's files by name, size and time: changes when the model is trained again."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    facts = [f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
-    return f"{folder.resolve()} {hashlib.sha256(chr(10).join(facts).encode()).hexdigest()[:16]}"
+def _check(args: argparse.Namespace, folder: bool) -> None:
+    """Raises UsageError for options that the output has no use for."""
+    if folder:
+        if args.nbest_output is not None:
+            raise UsageError(
+                "a folder of shards has no other file beside it",
+                where="--nbest-output",
+                fix="take --top-k N, or give --output a name that ends in .json or .jsonl",
+            )
+        return
+    wanted = {
+        f"--engine {args.engine}": args.engine.startswith(RAY),
+        "--actors": args.actors,
+        "--format": args.format,
+        "--shard-size": args.shard_size,
+    }
+    for option, given in wanted.items():
+        if given:
+            raise UsageError(
+                f"{args.output} is one file, and this writes a folder of shards",
+                where=option,
+                fix="give --output the name of a folder, without .json or .jsonl",
+            )
+
+
+def _to_file(args: argparse.Namespace, source: Source, model: Model) -> int:
+    from komrc.predicting.one_file import predict_file
+
+    return predict_file(
+        model.load(),
+        source,
+        Path(args.output),
+        nbest_output=args.nbest_output,
+        top_k=args.top_k,
+        run=model.identity(),
+        restart=args.restart,
+    )
+
+
+def _to_folder(args: argparse.Namespace, source: Source, model: Model, *, on_ray: bool) -> int:
+    from komrc.predicting import on_ray as ray
+    from komrc.predicting import places, processes
+    from komrc.predicting.shards import Actors, Job, predict_folder
+
+    job = Job(model.load, places.normal(args.output), args.format or "jsonl", args.top_k, args.skip_invalid)
+    count = args.actors or 1
+    actors: Actors = partial(processes.run, actors=count)
+    if on_ray:
+        actors = partial(ray.run, actors=count, gpus=model.engine == "torch")
+    return predict_folder(source, job, actors, run=model.identity(), restart=args.restart)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,16 +11,23 @@ if TYPE_CHECKING:
     from komrc.reader import Reader
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--model, --engine and --trim-particles."""
+ENGINES = ("auto", "torch", "onnx", "onnx-int8")
+
+
+def add_arguments(
+    parser: argparse.ArgumentParser, *, more_engines: Sequence[str] = (), more: str = ""
+) -> None:
+    """--model, --engine and --trim-particles; ``more`` is what the help says of ``more_engines``."""
     parser.add_argument(
         "--model", metavar="MODEL", help="model folder or hub id (default: the model that KoMRC carries)"
     )
     parser.add_argument(
         "--engine",
-        choices=("auto", "torch", "onnx", "onnx-int8"),
+        choices=(*ENGINES, *more_engines),
         default="auto",
-        help="what runs it (default: auto, what the folder and the installation have)",
+        metavar="ENGINE",
+        help=f"what runs it: {', '.join(ENGINES)} (default: auto, what the folder and the installation have)"
+        + more,
     )
     parser.add_argument(
         "--trim-particles",

@@ -24,19 +24,24 @@ def load_engine(folder: Path, engine: EngineName = "auto") -> Engine:
     Raises UsageError for another name, EngineError where its library or its files are missing, ModelError
     for a damaged model.
     """
+    chosen = chosen_engine(folder, engine)
+    found = _torch(folder) if chosen == "torch" else OnnxEngine.load(folder, chosen)
+    if engine == "auto":
+        logger.info("%s: engine %s", folder, found.name)
+    return found
+
+
+def chosen_engine(folder: Path, engine: EngineName = "auto") -> Literal["torch", "onnx", "onnx-int8"]:
+    """What ``load_engine`` loads, without loading it. Raises UsageError, ModelError."""
     names = typing.get_args(EngineName)
     if engine not in names:
         raise UsageError(f"no engine is called {engine!r}", where="engine", fix=f"choose {', '.join(names)}")
     model_folder.check(folder)
-    if engine == "torch":
-        return _torch(folder)
-    if engine == "auto" and not any((folder / graph).is_file() for graph in GRAPHS.values()):
-        found: Engine = _torch(folder)
-    else:
-        found = OnnxEngine.load(folder, "onnx" if engine == "auto" else engine)
-    if engine == "auto":
-        logger.info("%s: engine %s", folder, found.name)
-    return found
+    graphs = [name for name, graph in GRAPHS.items() if (folder / graph).is_file()]
+    if engine == "torch" or (engine == "auto" and not graphs):
+        return "torch"
+    # "onnx" takes the int8 graph where there is no other.
+    return "onnx" if engine != "onnx-int8" and graphs != ["onnx-int8"] else "onnx-int8"
 
 
 def _torch(folder: Path) -> Engine:

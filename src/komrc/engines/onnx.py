@@ -50,7 +50,7 @@ class OnnxEngine:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or _cores()
+        options.intra_op_num_threads = threads or usable_cores()
         options.enable_mem_pattern = False  # it would keep a plan for every length it has seen
         options.log_severity_level = 3
         # Idle threads stop burning a core as soon as a run is over.
@@ -162,7 +162,7 @@ def _check_weights(folder: Path, metadata: dict[str, str]) -> None:
         )
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     """Threads for one run: what OMP_NUM_THREADS says, as to torch; else the cores that the process may use.
 
     A container may see 64 cores and be given the time of two: 64 threads would stand still most of the time.

@@ -1,4 +1,4 @@
-"""Answers to a whole file: forms, bounded reading, and runs that are cut short."""
+"""All answers in one file: forms, and runs that are cut short."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import pytest
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
 from komrc.errors import DataError, EngineError, StorageError, UsageError
-from komrc.predicting import open_source, predict_file
+from komrc.predicting.one_file import predict_file
+from komrc.predicting.source import open_source
 from komrc.reader import Reader
 from komrc.settings import ReaderSettings
 from komrc.tokenization import load_tokenizer
@@ -64,7 +65,7 @@ class Dies(FakeEngine):
 
 def answer_all(source: Path, output: Path, **options: Any) -> int:
     run: Mapping[str, str] = options.pop("run", RUN)
-    return predict_file(options.pop("reader", reader()), open_source(source), output, run=run, **options)
+    return predict_file(options.pop("reader", reader()), open_source([source]), output, run=run, **options)
 
 
 def test_lines_in_and_out(questions: Path, tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-import test_predicting as t
+import test_one_file as t
 
 class Kills(t.Dies):
     def run(self, batch):
@@ -186,35 +187,6 @@ def test_a_second_run_on_the_same_output_is_refused(questions: Path, tmp_path: P
     answer_all(questions, output, reader=reader(Second()))
 
 
-@pytest.mark.parametrize(
-    ("line", "found"),
-    [
-        (b"{", "not JSON"),
-        (b"\xff", "not JSON"),
-        (b"[]", "list"),
-        (b'{"id": 1, "question": "q", "context": "c"}', '"id" is int'),
-        (b'{"id": "1", "context": "c"}', '"question" is missing'),
-        (b'{"id": "1", "question": " ", "context": "c"}', '"question" is empty'),
-        (b'{"id": "1", "question": "q", "context": "\\ud800"}', "surrogate"),
-    ],
-)
-def test_damaged_lines_are_named_before_anything_is_answered(tmp_path: Path, line: bytes, found: str) -> None:
-    source = tmp_path / "q.jsonl"
-    good = json.dumps(record(1)).encode()
-    source.write_bytes(b"\xef\xbb\xbf" + good + b"\r\n\n" + line + b"\n" + good)
-    with pytest.raises(DataError, match="line 3") as caught:
-        open_source(source)
-    assert found in str(caught.value) and "1 of 3" in str(caught.value)
-
-
-def test_many_damaged_lines_are_counted(tmp_path: Path) -> None:
-    source = tmp_path / "q.jsonl"
-    source.write_text("{\n" * 50)
-    with pytest.raises(DataError, match="50 of 50") as caught:
-        open_source(source)
-    assert len(caught.value.problems) == 20
-
-
 def test_what_an_output_has_no_room_for(questions: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="room"):
         answer_all(questions, tmp_path / "a.json", top_k=2)
@@ -223,8 +195,6 @@ def test_what_an_output_has_no_room_for(questions: Path, tmp_path: Path) -> None
     twice = lines(tmp_path / "twice.jsonl", [record(1), record(1)])
     with pytest.raises(DataError, match="more than once"):
         answer_all(twice, tmp_path / "a.json")
-    with pytest.raises(DataError, match="no question"):
-        open_source(lines(tmp_path / "none.jsonl", []))
     (tmp_path / "folder.jsonl.part").mkdir()
     with pytest.raises(StorageError):
         answer_all(questions, tmp_path / "folder.jsonl")

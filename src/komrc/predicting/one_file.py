@@ -1,0 +1,188 @@
+"""All answers in one file, in bounded memory, and resumable after a kill.
+
+Answers are appended, a line each, to ``OUTPUT.part``; a run that finds one goes on behind its last whole
+line. Only when all are there does the output take its place, by a rename. ``OUTPUT.part.json`` says of which
+run the partial file is, so that answers of two models never mix.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from komrc import storage
+from komrc.errors import StorageError, UsageError
+from komrc.predicting import places, records, runs
+from komrc.predicting.source import LINES, Source, refuse_repeated_ids
+from komrc.progress import track
+from komrc.reader import Reader
+from komrc.types import Example
+
+
+def predict_file(
+    reader: Reader,
+    source: Source,
+    output: Path,
+    *,
+    nbest_output: Path | None = None,
+    top_k: int = 1,
+    run: Mapping[str, str],
+    restart: bool = False,
+) -> int:
+    """Answer all questions; returns how many were already answered by a run that was cut short.
+
+    Args:
+        output: ``{id: text}`` as the official script reads it, or, where the name ends in .jsonl, a line for
+            each question: id, text, start, end, score and, for a top_k above 1, answers.
+        nbest_output: all ranked candidates, in the same two forms.
+        run: what the answers depend on beside the source, by name; a partial file of another run is refused.
+        restart: throw such a partial file away.
+
+    Raises UsageError, StorageError, InputError, EngineError. What was answered before an error stays in
+    the partial file.
+    """
+    if top_k > 1 and not _is_lines(output):
+        raise UsageError(
+            f"{output.name} has room for one answer a question",
+            where="top_k",
+            fix="give an output whose name ends in .jsonl",
+        )
+    if nbest_output is not None and nbest_output.resolve() == output.resolve():
+        raise UsageError("both outputs have the same name", where=str(output))
+    if not _is_lines(output) or (nbest_output is not None and not _is_lines(nbest_output)):
+        refuse_repeated_ids(source, "give an output whose name ends in .jsonl")
+    identity = {
+        **run,
+        "data": source.sha256,
+        "top_k": str(top_k),
+        "nbest": str(nbest_output is not None),
+    }
+    with _Partial.open(output, identity, restart=restart) as partial:
+        waiting: deque[Example] = deque()
+
+        def remaining() -> Iterator[Example]:
+            for example in source.examples(partial.done):
+                waiting.append(example)
+                yield example
+
+        done = partial.done
+        predictions = reader.stream(remaining(), top_k=top_k)
+        for prediction in track(predictions, total=source.total, what="answering", done=done):
+            nbest = nbest_output is not None
+            partial.append(records.record(prediction, waiting.popleft(), top_k, nbest=nbest))
+        partial.commit(output, nbest_output)
+    return done
+
+
+def _is_lines(path: Path) -> bool:
+    return places.suffix(path.name) in LINES
+
+
+class _Partial:
+    """The answers so far: whole lines of JSON. Only one process may hold it."""
+
+    def __init__(self, path: Path, file: BinaryIO, done: int) -> None:
+        self.path = path
+        self.file = file
+        self.done = done
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, output: Path, identity: Mapping[str, str], *, restart: bool) -> Iterator[_Partial]:
+        path = output.with_name(f"{output.name}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a+b", buffering=0) as file:
+                runs.hold(file.fileno(), str(path))
+                done = cls._done(path, file, identity, restart=restart)
+                yield cls(path, file, done)
+        except OSError as error:
+            raise StorageError(
+                f"can't be written ({error.strerror or error})",
+                where=str(path),
+                fix="mend that, then run the same command again: it goes on where it stopped",
+            ) from error
+
+    @staticmethod
+    def _done(path: Path, file: BinaryIO, identity: Mapping[str, str], *, restart: bool) -> int:
+        """How many answers the file holds; a torn last line is cut off."""
+        label = _label_of(path)
+        before = _read_label(label)
+        if restart or file.seek(0, os.SEEK_END) == 0:
+            file.truncate(0)
+            storage.write_json(label, dict(identity))
+            return 0
+        runs.refuse_other(before, identity, str(path))
+        file.seek(0)
+        done = whole = at = 0
+        while block := file.read(1 << 20):
+            done += block.count(b"\n")
+            if (last := block.rfind(b"\n")) >= 0:
+                whole = at + last + 1
+            at += len(block)
+        file.truncate(whole)
+        return done
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """One line, in one write: a kill leaves it whole, absent, or torn at the end of the file."""
+        view = memoryview(records.line(record))
+        while view:
+            view = view[self.file.write(view) :]
+
+    def commit(self, output: Path, nbest_output: Path | None) -> None:
+        """Make the outputs of the lines, then remove the partial file."""
+        if nbest_output is None and _is_lines(output):
+            storage.put_in_place(self.path, output)
+        else:
+            if nbest_output is not None:
+                with storage.replacing_file(nbest_output) as file:
+                    self._write(file, nbest_output, lambda r: r["nbest"], lambda r: _only(r, "id", "nbest"))
+            with storage.replacing_file(output) as file:
+                self._write(file, output, lambda r: r["text"], lambda r: _without(r, "nbest"))
+            self.path.unlink()
+        _label_of(self.path).unlink(missing_ok=True)
+
+    def _write(
+        self,
+        file: BinaryIO,
+        target: Path,
+        value: Callable[[dict[str, Any]], Any],
+        line: Callable[[dict[str, Any]], Any],
+    ) -> None:
+        with self.path.open("rb") as lines:
+            if _is_lines(target):
+                for record in map(json.loads, lines):
+                    file.write(records.line(line(record)))
+                return
+            separator = b"{\n"
+            for record in map(json.loads, lines):
+                key, entry = (json.dumps(part, ensure_ascii=False) for part in (record["id"], value(record)))
+                file.write(separator + f"  {key}: {entry}".encode())
+                separator = b",\n"
+            file.write(b"\n}\n")
+
+
+def _only(record: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: record[name] for name in names}
+
+
+def _without(record: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in names}
+
+
+def _label_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _read_label(path: Path) -> dict[str, str]:
+    """Empty, and so unlike any run, where there is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

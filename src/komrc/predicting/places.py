@@ -1,0 +1,210 @@
+"""Files by path or URL: found, read, and written whole or not at all.
+
+What is behind a URL is read and written by pyarrow where it knows the kind (s3, gs, hdfs, abfs), else by
+fsspec.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+from urllib.parse import unquote
+
+from komrc import storage
+from komrc.errors import DataError, KomrcError, StorageError, UsageError
+
+_BUFFER = 1 << 20  # bytes asked for at once
+_OF_PYARROW = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
+_OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")  # an object is there when all of it is
+
+
+def normal(name: str | Path) -> str:
+    """A URL as it is, a path from the root on, so that it means the same in every process."""
+    path = local(name)
+    return str(name) if path is None else str(path.absolute())
+
+
+def local(name: str | Path) -> Path | None:
+    """The path of a file on this machine's file systems, None for what is behind a URL."""
+    if isinstance(name, Path):
+        return name
+    if name.startswith("file://"):
+        return Path(unquote(name.removeprefix("file://")))
+    return None if "://" in name else Path(name)
+
+
+def join(folder: str, name: str) -> str:
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+# --- finding and reading -----------------------------------------------------------------------------------
+
+
+def files_of(name: str, suffixes: tuple[str, ...]) -> list[str]:
+    """The file itself, or all files below a folder whose names end so, in the order of their names.
+
+    Names that begin with a dot or an underscore are left out. Raises DataError where a folder has none.
+    """
+    path = local(name)
+    if path is not None:
+        if not path.is_dir():
+            return [str(path)]
+        below = [found.relative_to(path).as_posix() for found in path.rglob("*") if found.is_file()]
+    elif suffix(name) in suffixes:
+        return [name]
+    else:
+        system, root = _resolve(name)
+        with _explained(name, DataError, "read"):
+            below = [_below(found, root) for found in system.find(root)]
+    chosen = [
+        inner
+        for inner in sorted(below)
+        if suffix(inner) in suffixes and not any(part[0] in "._" for part in inner.split("/"))
+    ]
+    if not chosen:
+        raise DataError(
+            "there is no data file", where=name, fix=f"give files whose names end in {', '.join(suffixes)}"
+        )
+    return [join(name, inner) for inner in chosen]
+
+
+def names(folder: str) -> set[str]:
+    """The names in a folder, none where there is no such folder. Raises StorageError."""
+    path = local(folder)
+    with _explained(folder, StorageError, "read"):
+        try:
+            if path is not None:
+                return {entry.name for entry in path.iterdir()}
+            system, root = _resolve(folder)
+            system.invalidate_cache(root)
+            return {_below(found, root) for found in system.ls(root, detail=False)}
+        except FileNotFoundError:
+            return set()
+
+
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[BinaryIO]:
+    """A file to read, buffered. Raises DataError where it can't be opened or read."""
+    path = local(name)
+    with _explained(name, DataError, "read"):
+        if path is not None:
+            with path.open("rb") as file:
+                yield file
+            return
+        system, inner = _resolve(name)
+        with system.open(inner, "rb") as file, io.BufferedReader(file, _BUFFER) as buffered:
+            yield buffered
+
+
+# --- writing -----------------------------------------------------------------------------------------------
+
+
+def write_bytes(name: str, data: bytes) -> None:
+    """Write a file, whole or not at all: by a rename, or, into an object store, in one piece.
+
+    Raises StorageError.
+    """
+    path = local(name)
+    if path is not None:
+        storage.write_bytes(path, data)
+        return
+    system, inner = _resolve(name)
+    with _explained(name, StorageError, "written"):
+        if _scheme(name) in _OBJECT_STORES:
+            system.pipe_file(inner, data)
+            return
+        folder, _, last = inner.rpartition("/")
+        temporary = f"{folder}/{storage.TEMPORARY}{os.urandom(4).hex()}-{last}"
+        system.makedirs(folder, exist_ok=True)
+        try:
+            system.pipe_file(temporary, data)
+            system.mv(temporary, inner)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                system.rm_file(temporary)
+            raise
+
+
+def remove(name: str) -> None:
+    """Remove a file, if it is there. Raises StorageError."""
+    path = local(name)
+    with _explained(name, StorageError, "removed"), contextlib.suppress(FileNotFoundError):
+        if path is not None:
+            path.unlink()
+        else:
+            system, inner = _resolve(name)
+            system.rm_file(inner)
+
+
+# --- behind URLs -------------------------------------------------------------------------------------------
+
+
+def _scheme(url: str) -> str:
+    return url.partition("://")[0].lower()
+
+
+def _resolve(url: str) -> tuple[Any, str]:
+    """An fsspec file system and the path in it. Raises UsageError for what can't be reached from here."""
+    scheme, _, rest = url.partition("://")
+    host, slash, inner = rest.partition("/")
+    try:
+        system, root = _open_system(f"{scheme}://{host}{slash}")
+    except (ImportError, ValueError) as error:
+        raise UsageError(
+            f"can't be reached ({_first_line(error)})",
+            where=url,
+            fix="run pip install 'komrc[ray]' for s3 and gs, or install what fsspec names for others",
+        ) from error
+    except Exception as error:
+        raise StorageError(f"can't be reached ({_first_line(error)})", where=url) from error
+    return system, f"{root.rstrip('/')}/{inner}" if inner else root
+
+
+@lru_cache(16)
+def _open_system(root: str) -> tuple[Any, str]:
+    from importlib.util import find_spec
+
+    import fsspec
+
+    if _scheme(root) in _OF_PYARROW and find_spec("pyarrow") is not None:
+        from fsspec.implementations.arrow import ArrowFSWrapper
+        from pyarrow.fs import FileSystem
+
+        system, path = FileSystem.from_uri(root)
+        return ArrowFSWrapper(system), path
+    found: tuple[Any, str] = fsspec.core.url_to_fs(root)
+    return found
+
+
+def _below(path: str, root: str) -> str:
+    return path.strip("/").removeprefix(root.strip("/")).lstrip("/")
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).strip() or type(error).__name__).split("\n")[0]
+
+
+@contextlib.contextmanager
+def _explained(name: str, kind: type[DataError | StorageError], what: str) -> Iterator[None]:
+    """Turn what a file system says into one message; each kind of store has exceptions of its own."""
+    try:
+        yield
+    except (KomrcError, MemoryError):
+        raise
+    except OSError as error:
+        raise kind(f"can't be {what} ({_first_line(error)})", where=name) from error
+    except Exception as error:
+        if local(name) is not None:
+            raise
+        raise kind(f"can't be {what} ({_first_line(error)})", where=name) from error

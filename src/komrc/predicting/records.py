@@ -1,0 +1,87 @@
+"""What is written for each question."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from komrc.errors import UsageError
+from komrc.reader import Prediction
+from komrc.types import Answer, Example
+
+Form = Literal["jsonl", "parquet"]
+
+
+def record(prediction: Prediction, example: Example, top_k: int, *, nbest: bool = False) -> dict[str, Any]:
+    """id, text, start, end, score; ``answers`` for a top_k above 1; with ``nbest`` all candidates."""
+    answers = [_answer(answer) for answer in prediction.answers]
+    first = answers[0] if answers else {"text": "", "start": 0, "end": 0, "score": 0.0}
+    found: dict[str, Any] = {"id": prediction.id, **first}
+    if top_k > 1:
+        found["answers"] = answers
+    if nbest:
+        found["nbest"] = [
+            {
+                "text": example.context[c.start : c.end],
+                "probability": c.score,
+                "start_logit": c.start_logit,
+                "end_logit": c.end_logit,
+                "start": c.start,
+                "end": c.end,
+            }
+            for c in prediction.candidates
+        ]
+    return found
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "text": answer.text,
+        "start": answer.start,
+        "end": answer.end,
+        "score": answer.score,
+    }
+    if answer.untrimmed is not None:
+        value["untrimmed"] = [answer.untrimmed.start, answer.untrimmed.end]
+    return value
+
+
+def line(value: Mapping[str, Any]) -> bytes:
+    """A line of JSON Lines."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n"
+
+
+def encode(records: Iterable[Mapping[str, Any]], form: Form, *, top_k: int) -> bytes:
+    """A shard. Parquet has the same columns whatever the answers: ``untrimmed`` may be null."""
+    if form == "jsonl":
+        return b"".join(map(line, records))
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    answer = [
+        ("text", pa.string()),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+        ("score", pa.float64()),
+        ("untrimmed", pa.list_(pa.int32())),
+    ]
+    more = [("answers", pa.list_(pa.struct(answer)))] if top_k > 1 else []
+    table = pa.Table.from_pylist(list(records), schema=pa.schema([("id", pa.string()), *answer, *more]))
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def check_form(form: str, formats: Sequence[str] = ("jsonl", "parquet")) -> None:
+    """Raises UsageError for a form that is unknown or can't be written here."""
+    if form not in formats:
+        raise UsageError(f"no form is called {form!r}", where="format", fix=f"choose {', '.join(formats)}")
+    if form == "parquet":
+        from importlib.util import find_spec
+
+        if find_spec("pyarrow") is None:
+            raise UsageError(
+                "Parquet needs pyarrow", where="format", fix="run pip install 'komrc[ray]', or take jsonl"
+            )
