@@ -244,7 +244,7 @@ class Reader:
         _check_finite(logits, self.engine.name)
         contexts = [example.context for example in reading.examples]
         ranked = decode(reading.windows, logits, contexts, self._decode_config(top_k))
-        answers = self._answers(contexts, [candidates[:top_k] for candidates in ranked])
+        answers = self._answers(contexts, ranked, top_k)
         return [
             Prediction(example.id, best, tuple(candidates))
             for example, candidates, best in zip(reading.examples, ranked, answers, strict=True)
@@ -263,13 +263,17 @@ class Reader:
         )
 
     def _answers(
-        self, contexts: Sequence[str], ranked: Sequence[Sequence[Candidate]]
+        self, contexts: Sequence[str], ranked: Sequence[Sequence[Candidate]], top_k: int
     ) -> list[tuple[Answer, ...]]:
+        # Trimming makes one answer of several; twice as many leave enough in all but odd cases.
+        enough = 2 * top_k if self.trim_particles and top_k > 1 else top_k
         answers = [
-            tuple(Answer(context[c.start : c.end], c.start, c.end, c.score) for c in candidates)
+            tuple(Answer(context[c.start : c.end], c.start, c.end, c.score) for c in candidates[:enough])
             for context, candidates in zip(contexts, ranked, strict=True)
         ]
-        return self._trim(contexts, answers) if self.trim_particles else answers
+        if not self.trim_particles:
+            return answers
+        return [_distinct(row)[:top_k] for row in self._trim(contexts, answers)]
 
     def _trim(
         self, contexts: Sequence[str], answers: Sequence[tuple[Answer, ...]]
@@ -292,6 +296,14 @@ class Reader:
             tuple(trimmed(context, answer) for answer in row)
             for context, row in zip(contexts, answers, strict=True)
         ]
+
+
+def _distinct(answers: Sequence[Answer]) -> tuple[Answer, ...]:
+    """The first of the answers with the same characters."""
+    found: dict[tuple[int, int], Answer] = {}
+    for answer in answers:
+        found.setdefault((answer.start, answer.end), answer)
+    return tuple(found.values())
 
 
 def _check(text: object, what: str, name: str) -> None:

@@ -46,6 +46,15 @@ def test_trimming_is_compared_with_the_untrimmed(files):
     assert (comparison["won"], comparison["lost"]) == (1, 0)
 
 
+def test_numbers_go_to_standard_output_when_asked(files, capsys):
+    arguments = ["report", str(files / "data.json"), str(files / "old.json")]
+    assert main([*arguments, "--json", str(files / "r.json")]) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--json", "-"]) == 0
+    written = json.loads((files / "r.json").read_text(encoding="utf-8"))
+    assert json.loads(capsys.readouterr().out) == written
+
+
 def test_nothing_to_write_is_a_mistake(files, capsys):
     assert main(["report", str(files / "data.json"), str(files / "old.json")]) == 2
     assert "--output" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +35,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "predictions", metavar="PREDICTIONS", type=Path, help='JSON object {"question id": "answer"}'
     )
     parser.add_argument("--output", type=Path, metavar="HTML", help="the page to write")
-    parser.add_argument("--json", type=Path, metavar="JSON", help="write the numbers as JSON")
+    parser.add_argument(
+        "--json", type=Path, metavar="JSON", help="write the numbers as JSON (- for standard output)"
+    )
     parser.add_argument(
         "--nbest",
         type=Path,
@@ -101,7 +104,9 @@ def run(args: argparse.Namespace) -> int:
         tokenizer=tokenizer,
         windows=windows,
     )
-    if args.json is not None:
+    if args.json == Path("-"):
+        print(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
+    elif args.json is not None:
         storage.write_json(args.json, report.to_json())
     if args.output is not None:
         try:
