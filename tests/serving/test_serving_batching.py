@@ -126,6 +126,27 @@ def test_a_short_job_overtakes_a_long_one():
     run(scene())
 
 
+def test_a_short_job_overtakes_a_long_one_whose_windows_fill_a_batch():
+    """As they do on a CPU: long and short do not fit into one batch, so they take turns."""
+
+    async def scene():
+        engine = Engine()
+        engine.go.clear()
+        async with batching(engine) as batcher:
+            book = asyncio.ensure_future(batcher.infer(Job("book", [80] * 5)))
+            await until(lambda: engine.batches)
+            other = asyncio.ensure_future(batcher.infer(Job("other book", [80] * 2)))
+            short = asyncio.ensure_future(batcher.infer(Job("short", [50])))
+            await asyncio.sleep(0.02)
+            engine.go.set()
+            await asyncio.gather(book, other, short)
+        assert [batch[0][0] for batch in engine.batches] == [
+            "book", "other book", "short", "book", "other book", "book", "book", "book",
+        ]  # fmt: skip
+
+    run(scene())
+
+
 def test_a_cancelled_job_leaves_the_queue():
     async def scene():
         engine = Engine()

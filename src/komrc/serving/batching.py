@@ -38,8 +38,8 @@ class Job(Generic[P]):
 class Batcher(Generic[P]):
     """Merges the windows of waiting jobs into batches of at most ``max_tokens`` tokens.
 
-    A batch takes one window of every waiting job in turn, oldest job first, until it is full: a short
-    request never waits for a long document's end. A batch starts as soon as the engine is free, unless
+    A batch takes one window of every waiting job in turn until it is full, beginning with the job that has
+    waited longest for its turn: a short request never waits for a long document's end. A batch starts as soon as the engine is free, unless
     requests are just being tokenized: then it waits for them, ``wait_seconds`` at most.
     """
 
@@ -61,7 +61,7 @@ class Batcher(Generic[P]):
         self._max_windows = max_windows
         self._max_tokens = max_tokens
         self._wait_seconds = wait_seconds
-        self._waiting: dict[Job[P], None] = {}  # in order of arrival, with windows that no batch has taken
+        self._waiting: dict[Job[P], None] = {}  # in order of their turn, with windows that no batch has taken
         self._changed = asyncio.Event()
         self._accepted = 0
         self._accepted_windows = 0
@@ -185,9 +185,10 @@ class Batcher(Generic[P]):
                 if job._next < len(job.lengths):
                     again.append(job)
             turn = again
-        for job in taken:
-            if job._next == len(job.lengths):
-                self._waiting.pop(job, None)
+        for job in taken:  # behind those that had no turn: one window may fill a batch
+            self._waiting.pop(job, None)
+            if job._next < len(job.lengths):
+                self._waiting[job] = None
         return list(taken.items())
 
     def _settle(
