@@ -39,8 +39,9 @@ class Batcher(Generic[P]):
     """Merges the windows of waiting jobs into batches of at most ``max_tokens`` tokens.
 
     A batch takes one window of every waiting job in turn until it is full, beginning with the job that has
-    waited longest for its turn: a short request never waits for a long document's end. A batch starts as soon as the engine is free, unless
-    requests are just being tokenized: then it waits for them, ``wait_seconds`` at most.
+    waited longest for its turn: a short request never waits for a long document's end. A batch starts as
+    soon as the engine is free, unless requests are just being tokenized: then it waits for them,
+    ``wait_seconds`` at most.
     """
 
     def __init__(
@@ -185,10 +186,9 @@ class Batcher(Generic[P]):
                 if job._next < len(job.lengths):
                     again.append(job)
             turn = again
-        for job in taken:  # behind those that had no turn: one window may fill a batch
-            self._waiting.pop(job, None)
-            if job._next < len(job.lengths):
-                self._waiting[job] = None
+        for job in taken:
+            if job._next == len(job.lengths):
+                self._waiting.pop(job, None)
         return list(taken.items())
 
     def _settle(
@@ -212,3 +212,6 @@ class Batcher(Generic[P]):
                 job.on_progress(job._done, len(job.lengths))
             if job._done == len(job.lengths):
                 future.set_result(None)
+            else:  # behind all that had no turn: one window may fill a batch
+                self._waiting.pop(job, None)
+                self._waiting[job] = None
