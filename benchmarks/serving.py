@@ -68,21 +68,24 @@ class Client:
         self.port = port
         self.reader: asyncio.StreamReader | None = None
         self.writer: asyncio.StreamWriter | None = None
+        self.sent = self.received = 0  # bytes
 
     async def ask(self, path: str, body: bytes = b"") -> tuple[int, bytes]:
         """Status and body; raises OSError or asyncio.IncompleteReadError where the connection breaks."""
         if self.reader is None or self.writer is None:
             self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
         method = b"POST" if body else b"GET"
-        self.writer.write(
-            b"%s %s HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-            % (method, path.encode())
-            + b"content-length: %d\r\n\r\n%s" % (len(body), body)
-        )
+        request = b"%s %s HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n" % (
+            method,
+            path.encode(),
+        ) + b"content-length: %d\r\n\r\n%s" % (len(body), body)
+        self.writer.write(request)
         await self.writer.drain()
         head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
         length = int(re.search(rb"content-length: (\d+)", head)[1])  # type: ignore[index]
         reply = await self.reader.readexactly(length)
+        self.sent += len(request)
+        self.received += len(head) + length
         if b"connection: close" in head:
             self.close()
         return int(head[9:12]), reply
