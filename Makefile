@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test bench-quick torture lint bench clean
+.PHONY: help setup demo test cluster-test bench-quick torture lint bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -21,6 +21,9 @@ demo: setup ## fine-tune the embedded model on the sample, evaluate it, ask it (
 
 test: setup ## every test, offline
 	$(BIN)/python -m pytest
+
+cluster-test: setup ## several processes, agents and hosts (as root: network namespaces); ten minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster
 
 torture: setup ## the long forms of the reliability tests (docs/reliability.md); an hour or more
 	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/torture.py
