@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -45,7 +46,6 @@ WITHOUT_MEANING = {
     "lang_id": "only XLM had language ids",
     "fp16": "--precision chooses bf16 by itself where the machine has it",
     "fp16_opt_level": "apex is gone; see --precision",
-    "local_rank": "torchrun tells each process its place",
     "server_ip": "there is no remote debugger",
     "server_port": "there is no remote debugger",
     "threads": "the tokenizer uses all processors",
@@ -74,6 +74,15 @@ def build_parser() -> argparse.ArgumentParser:
     for name, reason in WITHOUT_MEANING.items():
         kind: dict[str, Any] = flag if name == "fp16" else {"metavar": "X"}
         old.add_argument(f"--{name}", default=argparse.SUPPRESS, **kind, help=reason)
+    parser.add_argument(
+        "--local_rank",
+        "--local-rank",
+        type=int,
+        default=-1,
+        metavar="N",
+        help="this process's number on its host, as python -m torch.distributed.launch gives it; torchrun "
+        "says it in the environment",
+    )
     # --evaluate_during_training says when to evaluate.
     names = [f.name for f in dataclasses.fields(TrainingOptions) if f.name != "eval_steps"]
     add_options(parser, only=names, dashes=False, defaults=DEFAULTS, helps=HELPS)
@@ -108,6 +117,8 @@ def run(argv: Sequence[str] | None = None) -> int:
     if not options.model:
         raise UsageError("no model", where="--model_name_or_path", fix="give a folder or a hub id")
     need_packages()
+    if args.local_rank >= 0 and "WORLD_SIZE" in os.environ:
+        os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     results = Path()  # 2020 wrote eval_result_<model>_<length>.txt where it was started
     if args.do_train:
         from komrc.training.run import train  # noqa: PLC0415 - torch takes seconds to import
@@ -117,6 +128,8 @@ def run(argv: Sequence[str] | None = None) -> int:
         outcome = train(training, result_folder=results)
         if outcome.exit_code or not (args.do_eval and args.eval_all_checkpoints):
             return outcome.exit_code
+    if int(os.environ.get("RANK", "0")) > 0:
+        return 0  # the first process evaluates alone
     models = [options.output_dir if args.do_train else options.model]
     if args.eval_all_checkpoints:
         found = Path(options.output_dir).glob("checkpoint-*")

@@ -31,15 +31,38 @@ class Ended:
     error: BaseException | None = None
 
 
+@dataclass
+class Child:
+    """A forked child at work."""
+
+    process: int
+    pipe: int
+
+    def wait(self) -> Ended:
+        """Its end."""
+        with os.fdopen(self.pipe, "rb") as pipe:
+            data = pipe.read()
+        code = os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
+        kind, result = pickle.loads(data) if data else ("value", None)
+        return Ended(code, result if kind == "value" else None, result if kind == "error" else None)
+
+
 def in_child(
     action: Callable[[], Any], *, cpu_seconds: int | None = None, memory: int | None = None
 ) -> Ended:
-    """Run ``action`` in a forked child.
+    """Run ``action`` in a forked child to its end.
 
     Args:
         cpu_seconds: more kills it.
         memory: bytes it may take beyond what it has.
     """
+    return start_child(action, cpu_seconds=cpu_seconds, memory=memory).wait()
+
+
+def start_child(
+    action: Callable[[], Any], *, cpu_seconds: int | None = None, memory: int | None = None
+) -> Child:
+    """Start ``action`` in a forked child; see ``in_child``."""
     reading, writing = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -69,11 +92,7 @@ def in_child(
         finally:
             os._exit(code)
     os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        data = pipe.read()
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    kind, result = pickle.loads(data) if data else ("value", None)
-    return Ended(code, result if kind == "value" else None, result if kind == "error" else None)
+    return Child(child, reading)
 
 
 def _alone() -> None:

@@ -55,8 +55,8 @@ def killed(material: Path, output: Path, kill_at: int, **more: Any) -> None:
 
 
 def differences(first: Path, second: Path) -> list[str]:
-    """Files of two finished runs that differ by a bit: the model, predictions, figures and the last
-    checkpoint with its optimizer, schedule, random states and log."""
+    """Files of two finished runs that differ by a bit: the model, predictions and figures (where there are
+    any) and the last checkpoint with its optimizer, schedule, random states and log."""
     from komrc.training import checkpoints
 
     names = [
@@ -67,9 +67,11 @@ def differences(first: Path, second: Path) -> list[str]:
     ends = [checkpoints.newest(folder) for folder in (first, second)]
     assert ends[0] is not None and ends[1] is not None and ends[0].step == ends[1].step
     last = Path(ends[0].folder.name)
+    names = [name for name in names if any((folder / name).exists() for folder in (first, second))]
     names += [last / path.name for path in ends[0].folder.iterdir()]
     differ = [str(name) for name in names if (first / name).read_bytes() != (second / name).read_bytes()]
-    figures = [json.loads((folder / "eval_results.json").read_text()) for folder in (first, second)]
+    written = [folder / "eval_results.json" for folder in (first, second)]
+    figures = [json.loads(file.read_text()) if file.exists() else None for file in written]
     if figures[0] != figures[1]:
         differ.append("eval_results.json")
     return differ

@@ -48,6 +48,17 @@ def questions(source: Path, target: Path, count: int) -> None:
     target.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
 
 
+def without_dropout(material: Path) -> Path:
+    """The same model, every dropout off."""
+    folder = material / "no-dropout"
+    if not folder.exists():
+        shutil.copytree(material / "model", folder)
+        config = json.loads((folder / "config.json").read_text())
+        changed = {name: 0.0 for name in config if name.endswith("_dropout_prob")}
+        (folder / "config.json").write_text(json.dumps({**config, **changed}))
+    return folder
+
+
 def options(material: Path, output: Path, **more: Any) -> TrainingOptions:
     """Two epochs of six batches, three of which make a step; a checkpoint at every second step."""
     values: dict[str, Any] = {

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -44,6 +45,14 @@ def rank() -> int:
 def is_first() -> bool:
     """Whether this is the process that writes and speaks for all."""
     return rank() == 0
+
+
+def join(*, on_cpu: bool, timeout: int) -> None:
+    """Meet the other processes of the run. From then on each wait ends after ``timeout`` seconds."""
+    if count() > 1 and not dist.is_initialized():
+        # What processes tell each other beside gradients is on the CPU.
+        backend = "gloo" if on_cpu else "cuda:nccl,cpu:gloo"
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
 
 
 def gather(value: Any) -> list[Any]:

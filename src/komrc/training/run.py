@@ -102,11 +102,10 @@ def train(options: TrainingOptions, *, result_folder: Path | None = None) -> Out
 
 
 def _arguments(options: TrainingOptions, output: Path) -> TrainingArguments:
-    """The Trainer's arguments; making them joins the processes that torchrun started."""
+    """The Trainer's arguments; joins the processes that torchrun started."""
     o = options
     on_cpu = o.no_cuda or not torch.cuda.is_available()
-    # What processes tell each other beside gradients is on the CPU.
-    backend = "gloo" if on_cpu else "cuda:nccl,cpu:gloo"
+    processes.join(on_cpu=on_cpu, timeout=o.ddp_timeout)  # before the Trainer, whose timeout leaves CPUs out
     arguments = TrainingArguments(
         output_dir=str(output),
         num_train_epochs=o.num_train_epochs,
@@ -128,8 +127,6 @@ def _arguments(options: TrainingOptions, output: Path) -> TrainingArguments:
         disable_tqdm=True,
         log_level="error",
         ddp_find_unused_parameters=False,
-        ddp_backend=backend if processes.count() > 1 else None,
-        ddp_timeout=o.ddp_timeout,
     )
     _ = arguments.device
     if o.cpu_threads:
