@@ -23,7 +23,9 @@ def served(tmp_path: Path) -> Iterator[LoopbackHub]:
             (folder / file).write_bytes(f"{name} {file}".encode() * 1000)
         (folder / "onnx").mkdir()
         (folder / "onnx/model.safetensors").write_bytes(b"another copy")
+        (folder / "onnx/model.onnx").write_bytes(b"a graph of somebody else's")
     (tmp_path / "hub/org/new/model.safetensors").write_bytes(b"weights" * 50_000)
+    (tmp_path / "hub/org/new/model-int8.onnx").write_bytes(b"what komrc export wrote")
     with LoopbackHub(tmp_path / "hub", gated=("org/closed",)) as running:
         yield running
 
@@ -59,7 +61,8 @@ def test_downloads_the_files_of_a_model_and_no_code_or_pickle(
 ) -> None:
     served.use(monkeypatch, tmp_path / "cache")
     folder = hub.resolve("org/new")
-    assert names(folder) == {"config.json", "vocab.txt", "spiece.model", "model.safetensors"}
+    graph = "model-int8.onnx"
+    assert names(folder) == {"config.json", "vocab.txt", "spiece.model", "model.safetensors", graph}
     assert (folder / "model.safetensors").read_bytes() == b"weights" * 50_000
 
 

@@ -1,6 +1,6 @@
 """Where models and sample data come from: a folder, a hub id, or what the package carries.
 
-Downloads take safetensors, JSON, text and SentencePiece files only, and ``pytorch_model.bin`` where a
+Downloads take safetensors, JSON, text and SentencePiece files and the graphs that ``komrc export`` writes, and ``pytorch_model.bin`` where a
 repository has no safetensors (it is then read as plain tensors). Code in a repository is neither downloaded
 nor run.
 ``HF_ENDPOINT``, ``HF_HUB_OFFLINE``, ``HF_HOME`` and ``HF_TOKEN`` mean what they mean to huggingface_hub.
@@ -17,7 +17,7 @@ from typing import Literal
 
 from komrc.errors import HubError, KomrcError, ModelError
 
-MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
+MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "model.onnx", "model-int8.onnx")
 OLD_WEIGHTS = ("pytorch_model*.bin",)
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
