@@ -1,8 +1,8 @@
 """Where models and sample data come from: a folder, a hub id, or what the package carries.
 
-Downloads take safetensors, JSON, text and SentencePiece files and the graphs that ``komrc export`` writes, and ``pytorch_model.bin`` where a
-repository has no safetensors (it is then read as plain tensors). Code in a repository is neither downloaded
-nor run.
+Downloads take safetensors, JSON, text and SentencePiece files and the graphs that ``komrc export`` writes;
+``pytorch_model.bin`` only where a repository has no safetensors (it is then read as plain tensors). Code in
+a repository is neither downloaded nor run.
 ``HF_ENDPOINT``, ``HF_HUB_OFFLINE``, ``HF_HOME`` and ``HF_TOKEN`` mean what they mean to huggingface_hub.
 """
 
