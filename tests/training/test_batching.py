@@ -11,20 +11,21 @@ from komrc.training.batching import LengthGrouped
 LENGTHS = st.lists(st.integers(1, 512), min_size=1, max_size=400).map(np.array)
 
 
-@given(LENGTHS, st.integers(1, 20), st.none() | st.integers(8, 4096), st.integers(0, 3))
+@given(LENGTHS, st.integers(1, 20), st.none() | st.integers(8, 4096), st.integers(0, 3), st.integers(1, 4))
 def test_an_epoch_holds_every_window_once_in_as_many_batches_as_announced(
-    lengths: np.ndarray, size: int, budget: int | None, epoch: int
+    lengths: np.ndarray, size: int, budget: int | None, epoch: int, processes: int
 ) -> None:
-    sampler = LengthGrouped(lengths, batch_size=size, token_budget=budget, seed=1)
+    sampler = LengthGrouped(lengths, batch_size=size, token_budget=budget, seed=1, processes=processes)
     sampler.set_epoch(epoch)
     batches = list(sampler)
     assert len(batches) == len(sampler)
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     for batch in batches:
-        if budget is None:
-            assert 1 <= len(batch) <= size
-        else:
-            assert len(batch) == 1 or len(batch) * lengths[batch].max() <= budget
+        for share in (batch[n::processes] for n in range(min(processes, len(batch)))):
+            if budget is None:
+                assert 1 <= len(share) <= size
+            else:
+                assert len(share) == 1 or len(share) * lengths[share].max() <= budget
 
 
 def test_order_follows_seed_and_epoch_alone() -> None:

@@ -223,6 +223,8 @@ class _Run:
     def _step_to_resume(self) -> int | None:
         saving.finish_final(self.output)
         checkpoints.clean(self.output)
+        if os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0" and not self.options.resume:
+            logger.warning("torchrun can't start this run again after an accident without --resume")
         if self.options.resume:
             found = checkpoints.newest(self.output)
             if found:
