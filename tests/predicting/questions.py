@@ -74,5 +74,25 @@ class DyingReader:
         return Reader(load_tokenizer(None), _Dying(self.lives, self.after), ReaderSettings())
 
 
+class _Slow(FakeEngine):
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def run(self, batch: Batch) -> Logits:
+        time.sleep(self.seconds)
+        return super().run(batch)
+
+
+class SlowReader:
+    """Loads a reader that takes its time, so that there is a middle to be killed in."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __call__(self) -> Reader:
+        return Reader(load_tokenizer(None), _Slow(self.seconds), ReaderSettings())
+
+
 def job(output: Path, load: Any = fake_reader, **options: Any) -> Job:
     return Job(load, str(output), **options)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 _RETRIES = 2  # a block that kills this many actors and one more kills every one
 _OBJECT_STORE = 80 << 20  # bytes, Ray's least; only names and numbers of blocks travel
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "token",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     # On Linux, too, it decides whether Ray takes the loopback address instead of listening to the network.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -58,19 +59,36 @@ def run(job: Job, blocks: Sequence[Block], *, actors: int, gpus: bool = False) -
             )
         try:
             for row in answered.iter_rows():
-                yield Written(**row)
+                if isinstance(row["reply"], KomrcError):
+                    raise row["reply"]
+                yield row["reply"]
         except ray.exceptions.RayError as error:
-            raise _ours(error) from error
+            raise EngineError(
+                f"Ray gave up ({_first_line(error)})",
+                fix="run the same command again: it does only what is missing; if actors die for want of "
+                "memory, take fewer of them, or smaller shards with --shard-size",
+            ) from error
 
 
 class _Actor:
-    """What Ray Data calls with a row at a time."""
+    """What Ray Data calls with a row at a time.
+
+    Our own errors are returned: Ray would wrap what is raised in text, and try again to make an actor.
+    """
 
     def __init__(self, job: Job) -> None:
-        self.answerer = Answerer(job)
+        self.answerer: Answerer | KomrcError
+        try:
+            self.answerer = Answerer(job)
+        except KomrcError as error:
+            self.answerer = error
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        return asdict(self.answerer(Block(**row)))
+    def __call__(self, row: dict[str, Any]) -> dict[str, Written | KomrcError]:
+        try:
+            reply = self.answerer if isinstance(self.answerer, KomrcError) else self.answerer(Block(**row))
+        except KomrcError as error:
+            reply = error
+        return {"reply": reply}
 
 
 def _ray() -> ModuleType:
@@ -108,7 +126,7 @@ def _cluster(ray: Any) -> Iterator[None]:
         ) from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors come as exceptions, too
     try:
         yield
     finally:
@@ -137,19 +155,5 @@ def _gpu_share(nodes: Sequence[float], actors: int) -> float:
     return 1 / -(-actors // total) if total else 0
 
 
-def _ours(error: BaseException) -> KomrcError:
-    """What the actor raised, out of Ray's wrapping."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, KomrcError):
-            return found
-        found = getattr(found, "cause", None) or found.__cause__
-    return EngineError(
-        f"Ray gave up ({_first_line(error)})",
-        fix="run the same command again: it does only what is missing; if actors die for want of memory, "
-        "take fewer of them, or smaller shards with --shard-size",
-    )
-
-
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).split("\n")[0]
+    return _COLOURS.sub("", (str(error).strip() or type(error).__name__).split("\n")[0])

@@ -55,7 +55,6 @@ class Written:
     """A shard that stands in the folder."""
 
     number: int
-    count: int
     bytes: int
     sha256: str
 
@@ -76,7 +75,7 @@ class Answerer:
         rows = [records.record(prediction, example, job.top_k) for prediction, example in answered]
         data = records.encode(rows, job.form, top_k=job.top_k)
         places.write_bytes(places.join(job.output, job.shard(block.number)), data)
-        return Written(block.number, block.count, len(data), hashlib.sha256(data).hexdigest())
+        return Written(block.number, len(data), hashlib.sha256(data).hexdigest())
 
 
 Actors = Callable[[Job, Sequence[Block]], Iterable[Written]]  # in any order
@@ -118,13 +117,9 @@ def predict_folder(
             if job.shard(block.number) in there
         }
 
-        def answered() -> Iterator[int]:
-            for shard in actors(job, missing) if missing else ():
-                files[job.shard(shard.number)] = {"bytes": shard.bytes, "sha256": shard.sha256}
-                yield from range(shard.count)
-
-        for _ in track(answered(), total=source.total, what="answering", done=done):
-            pass
+        answered = actors(job, missing) if missing else ()
+        for shard in track(answered, total=len(source.blocks), what="shards of answers", done=len(files)):
+            files[job.shard(shard.number)] = {"bytes": shard.bytes, "sha256": shard.sha256}
         if len(files) < len(source.blocks):
             raise EngineError(
                 f"{len(source.blocks) - len(files)} of {len(source.blocks)} shards were not made",

@@ -1,0 +1,51 @@
+"""Ray on this machine for a test."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+import questions
+
+from komrc.errors import EngineError
+from komrc.predicting import on_ray
+
+
+@contextlib.contextmanager
+def ray_here() -> Iterator[Any]:
+    """Ray as a run starts it, for several runs.
+
+    Ray gives its own processes 30 seconds to start: on a machine that is busy with something else it may
+    take a second try, and the tests are skipped where that fails, too.
+    """
+    ray = on_ray._ray()
+    with contextlib.ExitStack() as stack:
+        for attempt in range(3):
+            before = set(psutil.Process().children())
+            try:
+                stack.enter_context(on_ray._cluster(ray))
+                break
+            except EngineError as error:
+                for process in set(psutil.Process().children()) - before:
+                    with contextlib.suppress(psutil.Error):
+                        process.kill()
+                if "timed out during startup" not in str(error):
+                    raise
+                if attempt == 2:
+                    pytest.skip("the machine is too busy for Ray to start")
+        ray.cloudpickle.register_pickle_by_value(questions)  # actors don't find the tests' modules
+        yield ray
+
+
+def ray_processes(kind: str = "ray::") -> list[psutil.Process]:
+    """Ray's workers below this process whose title begins so, such as "ray::MapWorker"."""
+    return [p for p in psutil.Process().children(recursive=True) if title(p).startswith(kind)]
+
+
+def title(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""

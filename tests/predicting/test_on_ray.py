@@ -1,0 +1,89 @@
+"""Actors on a Ray that runs on this machine: the answers are those of one process.
+
+cluster_ray.py beside this has the long forms.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from questions import DyingReader, job, record, shards, write_lines
+
+from komrc.errors import DataError, ModelError, UsageError
+from komrc.predicting import on_ray, processes
+from komrc.predicting.model import Model
+from komrc.predicting.shards import predict_folder
+from komrc.predicting.source import open_source
+
+RUN = {"model": "m"}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    if find_spec("ray") is None:  # importing it here would be before its settings are made
+        pytest.skip("Ray is not installed (the ray extra)")
+    from ray_here import ray_here
+
+    with ray_here() as ray:
+        yield ray
+
+
+def test_killed_actors_change_nothing(cluster: Any, tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "q.jsonl", [record(n) for n in range(60)])
+    source = open_source([data], block=6)
+    predict_folder(source, job(tmp_path / "one"), processes.run, run=RUN)
+    given = job(tmp_path / "ray", DyingReader(tmp_path / "lives", kills=1, after=1))
+    predict_folder(source, given, partial(on_ray.run, actors=2), run=RUN)
+    assert not list((tmp_path / "lives").iterdir())
+    assert shards(tmp_path / "ray") == shards(tmp_path / "one")
+
+
+def test_what_an_actor_raises_reaches_the_user(cluster: Any, tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "q.jsonl", [record(n) for n in range(4)])
+    source = open_source([data])
+    write_lines(data, [record(n) for n in range(1, 5)])
+    with pytest.raises(DataError, match="changed while it was read") as caught:
+        predict_folder(source, job(tmp_path / "out"), partial(on_ray.run, actors=1), run=RUN)
+    assert caught.value.where == str(data)
+
+
+def test_a_reader_that_can_not_be_loaded_is_told(cluster: Any, tmp_path: Path) -> None:
+    data = write_lines(tmp_path / "q.jsonl", [record(n) for n in range(4)])
+    given = job(tmp_path / "out", Model("no/such/folder", "auto", None, "").load)
+    with pytest.raises(ModelError, match="no/such/folder"):
+        predict_folder(open_source([data]), given, partial(on_ray.run, actors=1), run=RUN)
+
+
+def test_nothing_listens_to_the_network(cluster: Any) -> None:
+    listening = [
+        (process.name(), connection.laddr.ip)
+        for process in [psutil.Process(), *psutil.Process().children(recursive=True)]
+        for connection in process.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert listening
+    ours = [
+        (name, ip)
+        for name, ip in listening
+        if not ipaddress.ip_address(ip.removeprefix("::ffff:")).is_loopback
+    ]
+    assert ours == []
+
+
+def test_processors_are_shared() -> None:
+    assert on_ray._share([16.0, 16.0], 2) == 16
+    assert on_ray._share([16.0, 16.0], 3) == 8
+    assert on_ray._share([16.0, 4.0], 5) == 4
+    assert on_ray._share([2.0], 2) == 1
+    with pytest.raises(UsageError, match="3 processors for 4 actors"):
+        on_ray._share([2.0, 1.0, 0.0], 4)
+    assert on_ray._gpu_share([1.0, 1.0], 2) == 1
+    assert on_ray._gpu_share([1.0, 1.0], 3) == 0.5
+    assert on_ray._gpu_share([0.0], 3) == 0

@@ -1,0 +1,129 @@
+"""Processes of Ray killed at any moment: the answers are those of one process, byte for byte."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import pytest
+from questions import SlowReader, job, record, shards, write_lines
+
+from komrc import hub
+from komrc.predicting import on_ray, processes
+from komrc.predicting.shards import predict_folder
+from komrc.predicting.source import open_source
+
+RUN = {"model": "m"}
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed (the ray extra)"),
+]
+
+
+@contextlib.contextmanager
+def meanwhile(action: Callable[[], None]) -> Iterator[None]:
+    """Does something again and again, on another thread."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.wait(0.05):
+            action()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("kind", ["ray::MapWorker", "ray::"])
+def test_worker_processes_killed(tmp_path: Path, kind: str) -> None:
+    """Actors of ours, then any worker process of Ray, its own helpers too."""
+    from ray_here import ray_here, ray_processes, title
+
+    data = write_lines(tmp_path / "q.jsonl", [record(n) for n in range(200)])
+    source = open_source([data], block=5)
+    predict_folder(source, job(tmp_path / "one"), processes.run, run=RUN)
+    draw, killed = random.Random(1), list[str]()
+    output = tmp_path / "ray"
+
+    def kill() -> None:
+        begun = len(list(output.glob("part-*")))
+        there = ray_processes(kind)
+        if there and begun > 5 * (len(killed) + 1) and len(killed) < 4:
+            chosen = draw.choice(there)
+            killed.append(title(chosen))
+            chosen.kill()
+
+    with ray_here(), meanwhile(kill):
+        predict_folder(source, job(output, SlowReader(0.1)), partial(on_ray.run, actors=2), run=RUN)
+    assert len(killed) >= 2
+    assert shards(output) == shards(tmp_path / "one")
+
+
+def test_a_node_killed(tmp_path: Path) -> None:
+    import questions
+
+    ray = on_ray._ray()
+    from ray.cluster_utils import Cluster
+
+    data = write_lines(tmp_path / "q.jsonl", [record(n) for n in range(150)])
+    source = open_source([data], block=5)
+    predict_folder(source, job(tmp_path / "one"), processes.run, run=RUN)
+    output = tmp_path / "ray"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        nodes = [cluster.add_node(num_cpus=1)]
+        ray.init(address=cluster.address, log_to_driver=False)
+        ray.cloudpickle.register_pickle_by_value(questions)
+
+        def kill() -> None:
+            if nodes and len(list(output.glob("part-*"))) > 8:
+                cluster.remove_node(nodes.pop(), allow_graceful=False)
+
+        with meanwhile(kill):
+            predict_folder(source, job(output, SlowReader(0.2)), partial(on_ray.run, actors=2), run=RUN)
+        assert not nodes
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert shards(output) == shards(tmp_path / "one")
+
+
+def test_the_driver_killed_and_started_again(tmp_path: Path) -> None:
+    """The command, the embedded model, real questions."""
+    data = hub.sample_data("dev")
+    command = [sys.executable, "-m", "komrc", "predict", "--data", str(data), "--shard-size", "20"]
+    subprocess.run([*command, "--output", str(tmp_path / "one")], check=True)
+    output = tmp_path / "ray"
+    on_ray_too = [*command, "--engine", "ray", "--actors", "2", "--output", str(output)]
+    kills = 0
+    for _ in range(8):
+        driver = subprocess.Popen(on_ray_too, stderr=subprocess.PIPE, text=True)
+        before = len(list(output.glob("part-*")))
+        below: set[psutil.Process] = set()
+        while driver.poll() is None and kills < 2:
+            below |= set(psutil.Process(driver.pid).children(recursive=True))
+            if len(list(output.glob("part-*"))) > before + 1:
+                driver.kill()
+                kills += 1
+        _, said = driver.communicate()
+        _, alive = psutil.wait_procs(below, timeout=60)
+        assert alive == []
+        if driver.returncode == 0:
+            break
+        assert driver.returncode < 0 or "timed out during startup" in said, said
+    assert kills
+    assert driver.returncode == 0, said
+    assert "of them before" in said
+    assert shards(output) == shards(tmp_path / "one")
