@@ -67,9 +67,9 @@ def _kiwi() -> Kiwi:
         from kiwipiepy import Kiwi
     except ImportError as error:
         raise UsageError(
-            "trimming particles needs the package kiwipiepy",
-            where="--trim-particles kiwi",
-            fix="run pip install 'komrc[kiwi]', or leave the option out",
+            "the analysis of particles needs the package kiwipiepy",
+            where="--trim-particles kiwi, --particle-labels",
+            fix="run pip install 'komrc[kiwi]'; or leave the option out, or train with --no-particle-labels",
         ) from error
     return Kiwi(num_workers=min(4, len(os.sched_getaffinity(0))))
 

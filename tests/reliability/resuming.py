@@ -21,6 +21,7 @@ CASES: dict[str, dict[str, Any]] = {
     "bf16": {"precision": "bf16"},
     "layer decay and warmup": {"layer_decay": 0.8, "warmup_ratio": 0.2, "weight_decay": 0.1},
     "part of an epoch": {"max_steps": 3, "save_steps": 1},
+    "every token's particles": {"particle_labels": True},
 }
 
 

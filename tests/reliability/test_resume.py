@@ -27,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (["plain"], 0),
         (["remainder", "evaluation in between"], 9),
-        (["token budget", "bf16"], 7),
+        (["token budget", "bf16", "every token's particles"], 7),
         (["two workers"], 8),
     ],
 )

@@ -51,7 +51,7 @@ def training(made: Path, output: Path, *more: str) -> list[str]:
         "logging-steps": 1, "eval-steps": -1, "save-steps": 1,
     }  # fmt: skip
     told = [str(part) for name, value in values.items() for part in (f"--{name}", value)]
-    return ["train", *told, "--no-cuda", "--resume", *more]
+    return ["train", *told, "--no-cuda", "--no-particle-labels", "--resume", *more]
 
 
 def free_port() -> int:

@@ -77,6 +77,7 @@ def options(material: Path, output: Path, **more: Any) -> TrainingOptions:
         "eval_steps": -1,
         "save_steps": 2,
         "boundary_head": True,
+        "particle_labels": False,
         "no_cuda": True,
     }
     return TrainingOptions(**{**values, **more})

@@ -37,10 +37,8 @@ OUTPUT = Path("models/demo")
 PASSAGE = "passage.txt"  # what the demo asks about; also the mark of a folder that a demo wrote
 ASKED = ("komrc-sample-046-1", "komrc-sample-046-3", "komrc-sample-046-5")  # of the sample's dev part
 
-# The embedded reader has no boundary head, and a few hundred questions are too few to begin one.
 _TRAINING: Mapping[str, Any] = {
     "num_train_epochs": 2,
-    "boundary_head": False,
     "warmup_ratio": 0.1,
     "save_total_limit": 1,
 }

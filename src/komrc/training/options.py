@@ -126,9 +126,9 @@ class TrainingOptions:
     )
     boundary_loss_weight: float = _option(0.3, "weight of the boundary head's loss beside the span loss")
     particle_labels: bool = _option(
-        False,
-        "also teach the boundary head what particles every token of a Korean passage ends in, by an analysis "
-        "with kiwipiepy",
+        True,
+        "teach the boundary head also from every token of the passages what particle it ends in, by an "
+        "analysis with kiwipiepy",
     )
     teacher: tuple[str, ...] = _option(
         (), "folders or hub ids of trained readers with the same tokenizer to learn from, beside the answers"
