@@ -71,7 +71,7 @@ def start(launch: Sequence[str], command: Sequence[str], *, before: Sequence[str
     )
 
 
-def end(process: Any, seconds: float = 300) -> tuple[int, str]:
+def end(process: Any, seconds: float = 1200) -> tuple[int, str]:
     """Exit code and stderr. A run that hangs is a failure."""
     try:
         said = process.communicate(timeout=seconds)[1]
@@ -87,7 +87,7 @@ def agents(*, host: str = "127.0.0.1", restarts: int = 0) -> list[list[str]]:
     return [[*common, "--rdzv_backend", "c10d", "--rdzv_endpoint", f"{host}:{port}"]] * 2
 
 
-def wait_for_checkpoint(output: Path, seconds: float = 200) -> None:
+def wait_for_checkpoint(output: Path, seconds: float = 1200) -> None:
     until = time.monotonic() + seconds
     while not list(output.glob("checkpoint-*")):
         assert time.monotonic() < until, "no checkpoint was written"
@@ -150,7 +150,7 @@ def test_sigterm_to_torchrun_leaves_a_checkpoint_and_the_run_goes_on(
 def test_a_host_that_is_switched_off_ends_the_run(made: Path, tmp_path: Path, gone: int) -> None:
     """Its agent and its process die at once."""
     out = tmp_path / "out"
-    command = [DOOMED, *training(made, out, "--ddp-timeout", "20")]
+    command = [DOOMED, *training(made, out)]
     both = [start(launch, command, KOMRC_ACCIDENT="slow 0.5") for launch in agents()]
     wait_for_checkpoint(out)
     victim, other = both[gone], both[1 - gone]
@@ -158,7 +158,7 @@ def test_a_host_that_is_switched_off_ends_the_run(made: Path, tmp_path: Path, go
     for process in [victim.pid, *workers]:
         os.kill(process, signal.SIGKILL)
     end(victim)
-    code, said = end(other, 120)
+    code, said = end(other)
     assert code != 0
     assert "another process of the run ended" in said
     assert checkpoints.newest(out) is not None
@@ -183,7 +183,7 @@ def test_the_launcher_of_2020_starts_run_squad(made: Path, tmp_path: Path) -> No
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -247,11 +247,11 @@ def test_two_hosts_with_their_own_addresses(
 @pytest.mark.cluster
 def test_a_host_whose_cable_is_pulled_ends_the_run(made: Path, tmp_path: Path, hosts: list[str]) -> None:
     out = tmp_path / "out"
-    command = [DOOMED, *training(made, out, "--ddp-timeout", "10")]
+    command = [DOOMED, *training(made, out, "--ddp-timeout", "60")]
     both = start_on(hosts, command, KOMRC_ACCIDENT="slow 0.5")
     wait_for_checkpoint(out)
     subprocess.run(["ip", "-n", hosts[1], "link", "set", "cable", "down"], check=True)
-    ended = [end(process, 200) for process in both]
+    ended = [end(process) for process in both]
     assert all(code != 0 for code, _ in ended)
     assert all("no longer answers" in said for _, said in ended)
     assert checkpoints.newest(out) is not None
