@@ -16,10 +16,10 @@ import psutil
 import pytest
 from questions import DyingReader, job, record, shards, write_lines
 
-from komrc.errors import DataError, ModelError, UsageError
+from komrc.errors import DataError, EngineError, ModelError, Problem, UsageError
 from komrc.predicting import on_ray, processes
 from komrc.predicting.model import Model
-from komrc.predicting.shards import predict_folder
+from komrc.predicting.shards import Written, predict_folder
 from komrc.predicting.source import open_source
 
 RUN = {"model": "m"}
@@ -87,3 +87,17 @@ def test_processors_are_shared() -> None:
     assert on_ray._gpu_share([1.0, 1.0], 2) == 1
     assert on_ray._gpu_share([1.0, 1.0], 3) == 0.5
     assert on_ray._gpu_share([0.0], 3) == 0
+
+
+def test_replies_travel_as_text() -> None:
+    written = Written(3, 17, "ab")
+    assert on_ray._opened(on_ray._closed(written)) == written
+    problem = Problem("row 2", "empty", "fill it", "q2")
+    for error in (
+        DataError("1 of 2 rows", where="f", fix="mend it", problems=[problem]),
+        EngineError("가 failed"),
+        ModelError("other", where="host"),
+    ):
+        with pytest.raises(type(error)) as caught:
+            on_ray._opened(on_ray._closed(error))
+        assert str(caught.value) == str(error)

@@ -7,6 +7,7 @@ loopback address, with a token, without dashboard and usage reports.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from komrc import errors
 from komrc.errors import EngineError, KomrcError, UsageError
 from komrc.predicting.shards import Answerer, Job, Written
 from komrc.predicting.source import Block
@@ -59,9 +61,7 @@ def run(job: Job, blocks: Sequence[Block], *, actors: int, gpus: bool = False) -
             )
         try:
             for row in answered.iter_rows():
-                if isinstance(row["reply"], KomrcError):
-                    raise row["reply"]
-                yield row["reply"]
+                yield _opened(row["reply"])
         except ray.exceptions.RayError as error:
             raise EngineError(
                 f"Ray gave up ({_first_line(error)})",
@@ -83,12 +83,32 @@ class _Actor:
         except KomrcError as error:
             self.answerer = error
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Written | KomrcError]:
+    def __call__(self, row: dict[str, Any]) -> dict[str, str]:
         try:
             reply = self.answerer if isinstance(self.answerer, KomrcError) else self.answerer(Block(**row))
         except KomrcError as error:
             reply = error
-        return {"reply": reply}
+        return {"reply": _closed(reply)}
+
+
+def _closed(reply: Written | KomrcError) -> str:
+    if isinstance(reply, Written):
+        return json.dumps(asdict(reply))
+    found = {"error": type(reply).__name__, "what": reply.what, "where": reply.where, "fix": reply.fix}
+    problems = [asdict(problem) for problem in getattr(reply, "problems", ())]
+    return json.dumps({**found, "problems": problems})
+
+
+def _opened(reply: str) -> Written:
+    """Raises what the actor raised."""
+    value = json.loads(reply)
+    if "error" not in value:
+        return Written(**value)
+    kind: type[KomrcError] = getattr(errors, value["error"])
+    raised = kind(value["what"], where=value["where"], fix=value["fix"])
+    if isinstance(raised, errors.DataError):
+        raised.problems = tuple(errors.Problem(**problem) for problem in value["problems"])
+    raise raised
 
 
 def _ray() -> ModuleType:
