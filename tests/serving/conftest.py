@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 SOURCE = HERE.parents[1] / "src"
 
 
-def wait_ready(client, seconds=10.0):
+def wait_ready(client, seconds=60.0):
     deadline = time.monotonic() + seconds
     while client.get("/ready").status_code != 200:
         assert time.monotonic() < deadline, "the server did not get ready"
@@ -85,7 +85,7 @@ def programs(tmp_path_factory):
         program = Program(process, "", 0, log)
         started.append(program)
         if wait:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120  # a busy machine takes its time
             while not (found := re.search(r"ready at http://\[?([\w.:]+?)\]?:(\d+) ", log.read_text())):
                 assert process.poll() is None and time.monotonic() < deadline, log.read_text()
                 time.sleep(0.02)

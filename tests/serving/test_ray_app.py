@@ -94,7 +94,7 @@ def test_it_answers_as_the_plain_application(on_ray):
         httpx.Client(base_url=on_ray, timeout=120) as there,
         TestClient(create_app(ServeOptions(api_key="right"), load)) as here,
     ):
-        wait_ready(here, 60)
+        wait_ready(here)
         for request in REQUESTS:
             status, value = said(there, *request)
             assert (status, value) == said(here, *request), request
