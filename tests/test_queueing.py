@@ -78,13 +78,13 @@ def test_a_million_questions_cost_the_hours_they_take() -> None:
 def test_the_tables_say_what_was_measured() -> None:
     figures = {
         "questions": 400, "sent": 1250.0, "received": 500.0,
-        "server": 0.014, "tokenize": 0.001, "engine": 0.01, "decode": 0.002,
+        "server": 0.014, "http": 0.001, "tokenize": 0.001, "engine": 0.01, "decode": 0.002,
         "memory": 200 * 2**20, "loaded": 190 * 2**20,
         "machine": {"date": "today", "processor": "p", "cores": 2, "load before": 0.0},
     }  # fmt: skip
     text = scale.block(figures, [], 0.5)
     assert "| the model | 10.00 ms | 100 | core |" in text
-    assert "| HTTP, JSON, queue | 1.00 ms | 1,000 | server process |" in text
+    assert "| HTTP, JSON | 1.00 ms | 1,000 | server process |" in text
     assert "| the wire, in | 1,250 bytes | 100,000 | Gbit/s |" in text
     assert "190 MiB after 20 questions, 200 MiB after 400 more" in text
     assert "yet" in text
