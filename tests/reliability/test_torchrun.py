@@ -26,7 +26,7 @@ from komrc.training import checkpoints
 HERE = Path(__file__).resolve().parent
 DOOMED = str(HERE / "doomed.py")
 RUN_SQUAD = str(HERE.parents[1] / "run_squad.py")
-PLAIN = {"per_gpu_train_batch_size": 2, "save_steps": 1, "predict_file": None}
+PLAIN = {"per_gpu_train_batch_size": 2, "save_steps": 1, "predict_file": None, "num_train_epochs": 2.0}
 
 
 @pytest.fixture(scope="module")
