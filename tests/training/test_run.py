@@ -163,6 +163,20 @@ def test_the_best_model_is_written_not_the_last(
     assert not all(torch.equal(written[key], last[key]) for key in written)
 
 
+def test_of_equal_em_the_better_f1_is_kept(
+    options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from komrc.training import evaluating
+
+    figures = iter([(30.0, 50.0), (30.0, 60.0), (30.0, 55.0), (30.0, 60.0), (30.0, 60.0)])
+    monkeypatch.setattr(
+        evaluating.korquad, "score", lambda *_: dict(zip(("exact_match", "f1"), next(figures), strict=True))
+    )
+    train(options(max_steps=6, save_steps=-1, eval_steps=2, save_total_limit=1))
+    kept = {path.name for path in (tmp_path / "out").glob("checkpoint-*")}
+    assert kept == {"checkpoint-4", "checkpoint-6"}
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_ends_and_the_run_goes_on_to_the_same_end(
     options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int

@@ -258,14 +258,22 @@ class SpanTrainer(Trainer):
         return metrics
 
     def _determine_best_metric(self, metrics: Metrics, trial: Any) -> bool:
-        """A new best EM is saved at once, so that the best weights are always on the disk."""
+        """A new best EM, or of equal ones the best F1, is saved at once, so that it is always on the disk."""
         value = metrics.get("eval_exact_match")
-        if value is None or (self.state.best_metric is not None and value <= self.state.best_metric):
+        if value is None:
             return False
+        if self.state.best_metric is not None:
+            best = self.state.best_metric, self._f1_at(self.state.best_global_step)
+            if (value, metrics.get("eval_f1", 0.0)) <= best:
+                return False
         self.state.best_metric = value
         self.state.best_global_step = self.state.global_step
         self.control.should_save = True
         return True
+
+    def _f1_at(self, step: int | None) -> float:
+        logged = (e["eval_f1"] for e in self.state.log_history if e["step"] == step and "eval_f1" in e)
+        return next(logged, 0.0)
 
     def evaluate_pending(self) -> None:
         """Make up for an evaluation that a signal broke off."""
