@@ -228,7 +228,8 @@ def start_on(hosts: list[str], command: Sequence[str], **env: str) -> list[Any]:
     options = agents(host=ADDRESSES[0])
     for host, address, launch in zip(hosts, ADDRESSES, options, strict=True):
         before = ["ip", "netns", "exec", host]
-        more = ["--local-addr", address]
+        # By itself torchrun looks for the endpoint among the addresses of the host's name.
+        more = ["--local-addr", address, "--rdzv_conf", f"is_host={address == ADDRESSES[0]}"]
         started.append(start([*launch, *more], command, before=before, GLOO_SOCKET_IFNAME="cable", **env))
     return started
 
