@@ -6,10 +6,11 @@ cluster_ray.py beside this has the long forms.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -19,8 +20,8 @@ from questions import DyingReader, job, record, shards, write_lines
 from komrc.errors import DataError, EngineError, ModelError, Problem, UsageError
 from komrc.predicting import on_ray, processes
 from komrc.predicting.model import Model
-from komrc.predicting.shards import Written, predict_folder
-from komrc.predicting.source import open_source
+from komrc.predicting.shards import Job, Written, predict_folder
+from komrc.predicting.source import Block, open_source
 
 RUN = {"model": "m"}
 
@@ -87,6 +88,32 @@ def test_processors_are_shared() -> None:
     assert on_ray._gpu_share([1.0, 1.0], 2) == 1
     assert on_ray._gpu_share([1.0, 1.0], 3) == 0.5
     assert on_ray._gpu_share([0.0], 3) == 0
+
+
+def test_another_attempt_after_any_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_lines(tmp_path / "q.jsonl", [record(n) for n in range(10)])
+    source = open_source([data], block=2)
+    asked: list[list[int]] = []
+
+    class RayError(Exception):
+        pass
+
+    def attempt(ray: Any, given: Job, blocks: Sequence[Block], actors: int, gpus: bool) -> Iterator[Written]:
+        asked.append([block.number for block in blocks])
+        yield from processes.run(given, [b for b in blocks if b.number != poison][:2])
+        raise RayError("The actor died\nand more")
+
+    ray = SimpleNamespace(exceptions=SimpleNamespace(RayError=RayError), is_initialized=lambda: True)
+    monkeypatch.setattr(on_ray, "_ray", lambda: ray)
+    monkeypatch.setattr(on_ray, "_attempt", attempt)
+    poison = 9
+    predict_folder(source, job(tmp_path / "out"), partial(on_ray.run, actors=1), run=RUN)
+    assert asked == [[0, 1, 2, 3, 4], [2, 3, 4], [4]]
+    asked.clear()
+    poison = 1
+    with pytest.raises(EngineError, match=r"Ray gave up \(The actor died\)"):
+        predict_folder(source, job(tmp_path / "out2"), partial(on_ray.run, actors=1), run=RUN)
+    assert asked == [[0, 1, 2, 3, 4], [1, 3, 4], [1]]
 
 
 def test_replies_travel_as_text() -> None:

@@ -24,7 +24,7 @@ from komrc.predicting.source import Block
 if TYPE_CHECKING:
     from types import ModuleType
 
-_RETRIES = 2  # a block that kills this many actors and one more kills every one
+_RETRIES = 2  # of a block whose actor has died, in one attempt; there is another one after any progress
 _OBJECT_STORE = 80 << 20  # bytes, Ray's least; only names and numbers of blocks travel
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ENVIRONMENT = {
@@ -45,29 +45,41 @@ def run(job: Job, blocks: Sequence[Block], *, actors: int, gpus: bool = False) -
     keep dying, and what an actor raises.
     """
     ray = _ray()
+    left = {block.number: block for block in blocks}
     with _cluster(ray):
-        dataset = ray.data.from_items([asdict(block) for block in blocks], override_num_blocks=len(blocks))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # two of the arguments are to be renamed
-            answered = dataset.map(
-                _Actor,
-                fn_constructor_args=(job,),
-                # One block waits at each actor, so that none is idle.
-                compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
-                num_cpus=_share(_nodes(ray, "CPU"), actors),
-                num_gpus=_gpu_share(_nodes(ray, "GPU"), actors) if gpus else 0,
-                max_restarts=-1,
-                max_task_retries=_RETRIES,
-            )
-        try:
-            for row in answered.iter_rows():
-                yield _opened(row["reply"])
-        except ray.exceptions.RayError as error:
-            raise EngineError(
-                f"Ray gave up ({_first_line(error)})",
-                fix="run the same command again: it does only what is missing; if actors die for want of "
-                "memory, take fewer of them, or smaller shards with --shard-size",
-            ) from error
+        while left:
+            before = len(left)
+            try:
+                for written in _attempt(ray, job, list(left.values()), actors, gpus):
+                    del left[written.number]
+                    yield written
+                return
+            except ray.exceptions.RayError as error:
+                # Several deaths at once use up the retries of blocks that are not to blame.
+                if len(left) == before:
+                    raise EngineError(
+                        f"Ray gave up ({_first_line(error)})",
+                        fix="run the same command again: it does only what is missing; if actors die for "
+                        "want of memory, take fewer of them, or smaller shards with --shard-size",
+                    ) from error
+
+
+def _attempt(ray: Any, job: Job, blocks: Sequence[Block], actors: int, gpus: bool) -> Iterator[Written]:
+    dataset = ray.data.from_items([asdict(block) for block in blocks], override_num_blocks=len(blocks))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # two of the arguments are to be renamed
+        answered = dataset.map(
+            _Actor,
+            fn_constructor_args=(job,),
+            # One block waits at each actor, so that none is idle.
+            compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
+            num_cpus=_share(_nodes(ray, "CPU"), actors),
+            num_gpus=_gpu_share(_nodes(ray, "GPU"), actors) if gpus else 0,
+            max_restarts=-1,
+            max_task_retries=_RETRIES,
+        )
+    for row in answered.iter_rows():
+        yield _opened(row["reply"])
 
 
 class _Actor:
