@@ -215,6 +215,9 @@ def hosts() -> Iterator[list[str]]:
                 ip("-n", name, "addr", "add", f"{address}/24", "dev", "cable")
                 ip("-n", name, "link", "set", "cable", "up")
                 ip("-n", name, "link", "set", "lo", "up")
+                # Agents wait in the kernel for a lost host: half a minute, not a quarter of an hour.
+                retries = "echo 6 > /proc/sys/net/ipv4/tcp_retries2"
+                subprocess.run(["ip", "netns", "exec", name, "sh", "-c", retries], check=True)
         except (subprocess.CalledProcessError, PermissionError) as error:
             pytest.skip(f"network namespaces can't be made here ({error}); that needs root")
         yield names

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -21,7 +22,12 @@ from torch import Tensor
 from komrc import errors
 from komrc.errors import KomrcError, TrainingError
 
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import TCPStore
+
 T = TypeVar("T")
+
+_PLACE = "komrc/port"  # where the first process's store is, in torchrun's
 
 
 class ProcessLostError(TrainingError):
@@ -49,10 +55,45 @@ def is_first() -> bool:
 
 def join(*, on_cpu: bool, timeout: int) -> None:
     """Meet the other processes of the run. From then on each wait ends after ``timeout`` seconds."""
-    if count() > 1 and not dist.is_initialized():
-        # What processes tell each other beside gradients is on the CPU.
-        backend = "gloo" if on_cpu else "cuda:nccl,cpu:gloo"
-        dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+    if count() == 1 or dist.is_initialized():
+        return
+    # What processes tell each other beside gradients is on the CPU.
+    backend, limit = "gloo" if on_cpu else "cuda:nccl,cpu:gloo", timedelta(seconds=timeout)
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        store = _own_store(limit)
+        dist.init_process_group(backend, store=store, rank=rank(), world_size=count(), timeout=limit)
+    else:
+        dist.init_process_group(backend, timeout=limit)
+
+
+def _own_store(limit: timedelta) -> TCPStore:
+    """A store that the first process keeps, where the processes find each other's addresses.
+
+    torchrun's agent offers one, but keeps it when it starts the processes again (torch 2.13, as in pytorch's
+    issue 135712): some then wait for addresses of the dead. Here only the place of our own store can be of
+    the dead, and it is tried until somebody answers: torchrun starts processes when all former ones have
+    ended.
+    """
+    from torch._C._distributed_c10d import TCPStore  # not in every build of torch
+
+    host = os.environ["MASTER_ADDR"]
+    agents = TCPStore(host, int(os.environ["MASTER_PORT"]), is_master=False, timeout=limit)
+    if is_first():
+        store = TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=limit)
+        agents.set(_PLACE, str(store.port))
+        return store
+    until = time.monotonic() + limit.total_seconds()
+    while True:
+        port = int(agents.get(_PLACE))
+        try:
+            store = TCPStore(host, port, is_master=False, timeout=timedelta(seconds=3))
+        except dist.DistError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
+        else:
+            store.set_timeout(limit)
+            return store
 
 
 def gather(value: Any) -> list[Any]:
