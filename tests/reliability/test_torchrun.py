@@ -176,6 +176,7 @@ def test_the_launcher_of_2020_starts_run_squad(made: Path, tmp_path: Path) -> No
     options = ["--" + part[2:].replace("-", "_") if part.startswith("--") else part for part in options]
     at = options.index("--eval_steps")
     options[at : at + 2] = ["--model_type", "bert", "--do_train"]
+    options[options.index("--no_particle_labels")] = "--no-particle_labels"  # argparse's own negation
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.launch", "--nproc_per_node", "2",
          "--master_port", str(free_port()), RUN_SQUAD, *options],
