@@ -1,6 +1,9 @@
 """Particles are cut at morpheme boundaries, read in the sentence around the answer."""
 
 import json
+import os
+import signal
+import time
 import unicodedata
 
 import pytest
@@ -143,3 +146,20 @@ def test_real_golds_survive_and_whole_words_are_mended(korquad_dev):
 
     assert right(golds) >= 0.99
     assert right(words) >= 0.93  # 0.24 before
+
+
+def test_a_fork_of_a_process_that_has_trimmed_can_trim() -> None:
+    assert trim("모두 7명의 사람이 왔다.", 3, 6).end == 5
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if trim("모두 7명의 사람이 왔다.", 3, 6).end == 5 else 1)
+    for _ in range(300):  # a child without the analyser's threads would wait for them for ever
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.1)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the child hangs")
+    assert status == 0

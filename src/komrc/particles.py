@@ -62,7 +62,7 @@ class _Token:
 
 
 @cache
-def _kiwi() -> Kiwi:
+def _kiwi(process: int) -> Kiwi:  # noqa: ARG001 -- a fork has none of its parent's threads, so needs its own
     try:
         from kiwipiepy import Kiwi
     except ImportError as error:
@@ -80,7 +80,7 @@ _lock = Lock()
 def _analyse(texts: list[str]) -> list[list[_Token]]:
     """Morphemes of each text, offsets in its code points; several texts at once use several threads."""
     with _lock:  # one batch at a time: kiwipiepy spreads it over its own threads
-        results = list(_kiwi().tokenize(texts, z_coda=False))
+        results = list(_kiwi(os.getpid()).tokenize(texts, z_coda=False))
     return [[_Token(str(t.tag), t.start, t.start + t.len) for t in result] for result in results]
 
 
