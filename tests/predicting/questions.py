@@ -55,7 +55,10 @@ class _Dying(FakeEngine):
         self.runs += 1
         if self.runs > self.after:
             for life in self.lives.iterdir():
-                life.unlink()
+                try:
+                    life.unlink()
+                except FileNotFoundError:  # another process took it
+                    continue
                 os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.01)  # so that every actor gets blocks
         return super().run(batch)
