@@ -37,11 +37,7 @@ OUTPUT = Path("models/demo")
 PASSAGE = "passage.txt"  # what the demo asks about; also the mark of a folder that a demo wrote
 ASKED = ("komrc-sample-046-1", "komrc-sample-046-3", "komrc-sample-046-5")  # of the sample's dev part
 
-_TRAINING: Mapping[str, Any] = {
-    "num_train_epochs": 2,
-    "warmup_ratio": 0.1,
-    "save_total_limit": 1,
-}
+_TRAINING: Mapping[str, Any] = {"num_train_epochs": 2, "warmup_ratio": 0.1, "save_total_limit": 1}
 _ON_SAMPLE: Mapping[str, Any] = {**_TRAINING, "logging_steps": 10}
 _LONG = 3_000  # training questions from which on a CPU is busy for much more than minutes
 
@@ -227,17 +223,8 @@ def _read_before(screen: Console, dev: Part) -> korquad.Scores:
     return scores
 
 
-def _flag(name: str, value: object) -> tuple[str, ...]:
-    """An option as it is written on the command line."""
-    from komrc.training.options import option
-
-    if isinstance(value, bool):
-        return (option(name) if value else option(f"no_{name}"),)
-    return option(name), str(value)
-
-
 def _train(screen: Console, train: Part, dev: Part, output: Path, options: Mapping[str, Any]) -> int:
-    from komrc.training.options import build_options
+    from komrc.training.options import build_options, option
     from komrc.training.run import train as run_training
 
     _heading(screen, 3, "Fine-tuning it, with official EM and F1 on the way")
@@ -254,7 +241,9 @@ def _train(screen: Console, train: Part, dev: Part, output: Path, options: Mappi
         ("output_dir", _shown(output)),
     ]
     _command(
-        screen, "train", *(part for name, value in [*shown, *options.items()] for part in _flag(name, value))
+        screen,
+        "train",
+        *(str(part) for name, value in [*shown, *options.items()] for part in (option(name), value)),
     )
     outcome = run_training(build_options({**files, **options, "overwrite_output_dir": True}))
     if outcome.exit_code == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from komrc.errors import UsageError
@@ -74,10 +74,8 @@ def encode(records: Iterable[Mapping[str, Any]], form: Form, *, top_k: int) -> b
     return buffer.getvalue()
 
 
-def check_form(form: str, formats: Sequence[str] = ("jsonl", "parquet")) -> None:
-    """Raises UsageError for a form that is unknown or can't be written here."""
-    if form not in formats:
-        raise UsageError(f"no form is called {form!r}", where="format", fix=f"choose {', '.join(formats)}")
+def check_form(form: Form) -> None:
+    """Raises UsageError for a form that can't be written here."""
     if form == "parquet":
         from importlib.util import find_spec
 

@@ -44,7 +44,6 @@ class WindowDataset(Dataset[Tensors]):
         world_size: int = 1,
     ) -> None:
         self.parts = parts
-        self._parts = [windows for windows, _ in parts]
         self._part = np.concatenate([np.full(len(chosen), i) for i, (_, chosen) in enumerate(parts)])
         self._window = np.concatenate([chosen for _, chosen in parts]).astype(np.intp)
         self._pad_id = pad_id
@@ -85,7 +84,7 @@ class WindowDataset(Dataset[Tensors]):
         return batch
 
     def _row(self, index: int) -> tuple[Mapping[str, NDArray[np.int64]], dict[str, int]]:
-        windows, n = self._parts[self._part[index]], self._window[index]
+        windows, n = self.parts[self._part[index]][0], self._window[index]
         made = collate(windows, np.array([n]), pad_id=self._pad_id, token_types=True)
         assert made.token_type_ids is not None
         tokens = {"input_ids": made.input_ids[0], "token_type_ids": made.token_type_ids[0]}

@@ -63,6 +63,7 @@ def label_particles(
 
 
 def distinct_contexts(windows: Windows) -> int:
+    """How many texts the windows are cut from."""
     return len(windows.context_indptr) - 1
 
 

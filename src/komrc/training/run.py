@@ -475,7 +475,8 @@ class _Run:
             logger.info("step %d: EM %.2f, F1 %.2f (%.0f s)", step, em, f1, spent)
             if all(figures["step"] != step for figures in self.rounds):
                 self.rounds.append({"step": step, "exact_match": em, "f1": f1})
-            if self.best is None or em > self.best[1].scores["exact_match"]:
+            best = self.best[1].scores if self.best else None
+            if best is None or (em, f1) > (best["exact_match"], best["f1"]):  # as the trainer picks it
                 self.best = (step, made)
             processes.first_does(lambda: self._write_evaluation(evaluator, made))
             return dict(made.scores)

@@ -336,9 +336,8 @@ class SpanTrainer(Trainer):
     def restore_progress(self) -> None:
         """After the Trainer reset them: the sums that the next log is made of."""
         if self._resumed:
-            since: float | list[float] = self._resumed["loss_since_log"]
-            mine = since if isinstance(since, float) else [*since, 0.0][min(processes.rank(), len(since))]
-            self._tr_loss += mine
+            since: list[float] = self._resumed["loss_since_log"]
+            self._tr_loss += [*since, 0.0][min(processes.rank(), len(since))]  # 0 in a process that is new
             self._total_loss_scalar = self._resumed["loss_total"]
             self._globalstep_last_logged = self._resumed["last_log"]
             self._initial_global_step = 0
