@@ -70,8 +70,9 @@ def check_answers(context: str, answers: Any) -> None:
 
 def check_same(first: Any, second: Any) -> None:
     """The same spans in the same order; scores may differ by float32 rounding."""
-    assert [(a.start, a.end) for a in first] == [(a.start, a.end) for a in second]
-    assert all(abs(a.score - b.score) <= 1e-6 for a, b in zip(first, second, strict=True))
+    shown = [[(a.start, a.end, a.score) for a in answers] for answers in (first, second)]
+    assert [(a.start, a.end) for a in first] == [(a.start, a.end) for a in second], shown
+    assert all(abs(a.score - b.score) <= 1e-6 for a, b in zip(first, second, strict=True)), shown
 
 
 # --- targets -----------------------------------------------------------------------------------------------

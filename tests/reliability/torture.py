@@ -328,7 +328,7 @@ def pairs(work: Path, points: int) -> Result:
                 hostile.check_answers(context, together)
                 hostile.check_same(hostile.reader().read(question, context, top_k=2), together)
             except (AssertionError, KomrcError) as error:
-                failures.append(repr(error)[:300])
+                failures.append(f"{error!r:.300} on {(question, context)!r:.600}")
             answers += len(together)
     return {"pairs": -(-points // 32) * 32, "answers": answers, "failures": failures}
 
