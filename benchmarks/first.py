@@ -8,7 +8,6 @@ import time
 BEGAN = time.perf_counter()
 
 import json  # noqa: E402
-import re  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -21,10 +20,8 @@ if __name__ == "__main__":
     loaded = time.perf_counter()
     answers = reader.read(question, context)
     done = time.perf_counter()
-    # Not ru_maxrss: that one begins with the peak of the process that started this one.
-    found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-    assert found
-    peak = int(found[1])
+    from benchmarks.machine import peak_memory  # not before: its imports are no part of the start
+
     print(
         json.dumps(
             {
@@ -32,7 +29,7 @@ if __name__ == "__main__":
                 "load": loaded - imported,
                 "first answer": done - loaded,
                 "seconds": done - BEGAN,
-                "memory MiB": peak / 1024,
+                "memory MiB": peak_memory() / 2**20,
                 "answers": len(answers),
             }
         )

@@ -6,10 +6,10 @@ python -m benchmarks.growth LARGEST_COUNT LONGEST_CONTEXT          prints JSON
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 
+from benchmarks.machine import forget_peak, peak_memory
 from benchmarks.rounds import say
 from benchmarks.workload import questions, spread
 from komrc import Reader
@@ -24,11 +24,12 @@ def main() -> None:
 
     def measure(what: str, size: int, pairs: list[tuple[str, str]], times: int) -> None:
         seconds = []
+        forget_peak()
         for _ in range(times):
             began = time.perf_counter()
             reader.read_many(pairs)
             seconds.append(time.perf_counter() - began)
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        memory = peak_memory() / 2**20
         found[what].append({"size": size, "seconds": min(seconds), "memory MiB": memory})
         say(f"{size:,} {what}: {min(seconds):.3f} s, peak memory {memory:.0f} MiB")
 

@@ -6,15 +6,16 @@ python -m benchmarks.parts ROUNDS SHARE          prints JSON; SHARE: every how m
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from benchmarks.machine import forget_peak, peak_memory
 from benchmarks.recipe2020 import features
 from benchmarks.workload import SHARED, questions
 from komrc import hub
@@ -22,6 +23,9 @@ from komrc.decoding import DecodeConfig, FlatLogits, decode
 from komrc.features import WindowConfig, build_windows
 from komrc.metrics import korquad
 from komrc.tokenization import load_tokenizer
+from komrc.types import Example
+
+MANY = 60_000
 
 
 def timed(run: Callable[[], Any], rounds: int) -> dict[str, float]:
@@ -31,6 +35,17 @@ def timed(run: Callable[[], Any], rounds: int) -> dict[str, float]:
         run()
         seconds.append(time.perf_counter() - began)
     return {"median": statistics.median(seconds), "low": min(seconds), "high": max(seconds)}
+
+
+def many(examples: list[Example], count: int) -> list[Example]:
+    """So many questions, with as many distinct contexts as that many real ones would have."""
+    contexts: dict[tuple[int, str], str] = {}
+    result = []
+    for n in range(count):
+        copy, example = n // len(examples), examples[n % len(examples)]
+        context = contexts.setdefault((copy, example.context), f"{example.context} 판 {copy}")
+        result.append(replace(example, id=f"{copy}-{example.id}", context=context))
+    return result
 
 
 def main() -> None:
@@ -51,10 +66,10 @@ def main() -> None:
             query=64,
         )
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    build_windows(examples, tokenizer, config, labels=True)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    many = [example for _ in range(max(1, 60_000 // len(examples))) for example in examples]
+    large = many(examples, MANY // share)
+    before = forget_peak()
+    large_seconds = timed(lambda: build_windows(large, tokenizer, config, labels=True), 1)
+    grown = peak_memory() - before
     rng = np.random.default_rng(0)
     tokens = int(windows.indptr[-1])
     logits = FlatLogits(
@@ -70,11 +85,7 @@ def main() -> None:
         "windows": len(windows),
         "features": timed(lambda: build_windows(examples, tokenizer, config, labels=True), rounds),
         "features, the 2020 way": timed(naive, min(rounds, 2)),
-        "features, more than 60,000 questions": {
-            "questions": len(many),
-            **timed(lambda: build_windows(many, tokenizer, config, labels=True), 1),
-        },
-        "features, memory MiB": grown / 1024,
+        "features of many": {"questions": len(large), "MB above start": grown / 1e6, **large_seconds},
         "decoding": timed(lambda: decode(windows, logits, contexts, DecodeConfig()), rounds),
         "metric": timed(lambda: korquad.score(texts, examples), rounds),
     }

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import peak_memory
+
 ROOT = Path(__file__).resolve().parents[1]
 _SETTLE = 0.3  # seconds between two runs, for threads that spin after their work
 
@@ -65,10 +67,7 @@ class Worker:
 
     def memory(self) -> int:
         """Peak resident bytes."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-        raise SystemExit("the system doesn't tell the peak memory of a process")
+        return peak_memory(self.process.pid)
 
     def close(self) -> None:
         assert self.process.stdin is not None
