@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import struct
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -19,9 +21,11 @@ from komrc.datasets import read_squad, scan_squad
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
 from komrc.errors import KomrcError
+from komrc.features import WindowConfig, build_windows
 from komrc.reader import Reader
 from komrc.settings import ReaderSettings
 from komrc.tokenization import load_tokenizer
+from komrc.types import Example, Gold
 
 SYLLABLES = [chr(code) for code in range(ord("가"), ord("힣"), 37)]
 # Every kind of text that offsets have ever gone wrong on.
@@ -96,10 +100,25 @@ def settings(data: bytes) -> None:
     _written("komrc.json", data, ReaderSettings.load)
 
 
-def config(data: bytes) -> None:
-    from komrc.modeling.weights import read_config
+@cache
+def _tiny_weights() -> bytes:
+    """The weights of the model that ``_seed_config`` describes."""
+    from safetensors.torch import save
+    from transformers import BertConfig, BertForQuestionAnswering
 
-    _written("config.json", data, read_config)
+    model = BertForQuestionAnswering(BertConfig(**json.loads(_seed_config())))
+    return save(model.state_dict())
+
+
+def config(data: bytes) -> None:
+    """A configuration beside weights of another size: read, and the model built where that can be."""
+    from komrc.modeling.span_reader import SpanReader
+
+    def use(folder: Path) -> None:
+        (folder / "model.safetensors").write_bytes(_tiny_weights())
+        SpanReader.from_pretrained(folder)
+
+    _written("config.json", data, use)
 
 
 def weights(data: bytes) -> None:
@@ -136,6 +155,37 @@ def text(data: bytes) -> None:
         check_answers(context, reader().read(context[:20] or "?", context, top_k=3))
     except KomrcError as error:
         str(error)
+
+
+def features(data: bytes) -> None:
+    """Labels lead back to the answer's characters, in windows of every length that hold every token."""
+    context = data[3:].decode("utf-8", "replace")
+    if not context.strip():
+        return
+    start = data[0] % len(context)
+    gold = Gold(context[start : start + 1 + data[1] % 40], start)
+    lengths = WindowConfig(max_seq_length=12 + data[2] % 60, doc_stride=1 + data[2] % 17, max_query_length=8)
+    example = Example("1", context[:12], context, (gold,))
+    windows = build_windows([example], reader().tokenizer, lengths, labels=True)
+    assert max(windows.lengths) <= lengths.max_seq_length
+    reached = 0
+    for n in range(len(windows)):
+        first, count = int(windows.first_token[n]), int(windows.context_length[n])
+        assert first <= reached, "a token that no window holds"
+        reached = max(reached, first + count)
+        if not windows.start_position[n]:
+            continue
+        a, b = (
+            int(place[n] - windows.context_start[n])
+            for place in (windows.start_position, windows.end_position)
+        )
+        assert 0 <= a <= b < count
+        begin, end = int(windows.char_start[first + a]), int(windows.char_end[first + b])
+        front, back = int(windows.drop_front[n]), int(windows.drop_back[n])
+        assert front < 0 or begin + front >= gold.start, (context, gold)
+        assert back < 0 or end - back <= gold.end, (context, gold)
+        assert begin < gold.end and gold.start < end, (context, gold)
+    assert reached == len(windows.context_ids)
 
 
 class _Given:
@@ -178,6 +228,18 @@ def _seed_squad() -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
 
 
+def _seed_config() -> bytes:
+    return json.dumps(
+        {
+            "model_type": "bert", "architectures": ["BertForQuestionAnswering"], "vocab_size": 11,
+            "hidden_size": 4, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8,
+            "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
+            "max_position_embeddings": 16, "type_vocab_size": 2, "initializer_range": 0.02,
+            "layer_norm_eps": 1e-12, "pad_token_id": 0, "dtype": "float32", "use_cache": True,
+        }
+    ).encode()  # fmt: skip
+
+
 def _seed_weights() -> bytes:
     entry = {"dtype": "I8", "shape": [2, 3], "data_offsets": [0, 6]}
     scale = {"dtype": "F32", "shape": [2, 1], "data_offsets": [6, 14]}
@@ -208,13 +270,45 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], bytes]]] = {
         settings,
         lambda: json.dumps({"format": 1, "max_seq_length": 384, "temperature": 1.5}).encode(),
     ),
-    "config": (config, (hub.embedded_model() / "config.json").read_bytes),
+    "config": (config, _seed_config),
     "weights": (weights, _seed_weights),
     "tokenizer": (tokenizer, _seed_tokenizer),
     "manifest": (manifest, (hub.embedded_model() / storage.MANIFEST).read_bytes),
+    "features": (features, lambda: b"\x03\x06\x20" + CONTEXT.encode()),
     "text": (text, CONTEXT.encode),
     "decoding": (decoding, lambda: np.linspace(-9, 9, 64, dtype=np.float32).tobytes()),
 }
+
+
+class Hang(BaseException):
+    """Over the time that an input may take; nothing catches it."""
+
+
+LONGEST = 5  # seconds of processor time that one input may take
+
+
+def attempt(target: Callable[[bytes], None], data: bytes) -> tuple[float, BaseException | None]:
+    """The processor time that a target took, in seconds, and what it raised.
+
+    Must be called in the main thread: a signal ends what takes longer than LONGEST.
+    """
+
+    def stop(*_: Any) -> None:
+        raise Hang
+
+    signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, LONGEST)
+    begin, raised = time.process_time(), None
+    try:
+        target(data)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raised = error
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    seconds = time.process_time() - begin
+    return seconds, raised or (Hang() if seconds > LONGEST else None)
 
 
 def mutated(data: bytes, draw: Random) -> bytes:
