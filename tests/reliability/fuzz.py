@@ -38,19 +38,19 @@ def place(error: BaseException) -> str:
     return f"{type(error).__name__} at {' < '.join(reversed(lines))}"
 
 
-def fuzz(name: str, seconds: float, corpus: Path, findings: Path, report: Path) -> None:
+def fuzz(name: str, seconds: float, seed: int, corpus: Path, findings: Path, report: Path) -> None:
     """Fuzz one target for so much processor time, write the report and end this process."""
     import atheris
 
     with atheris.instrument_imports(include=["komrc", "hostile"]):
         import hostile
 
-        target, seed = hostile.TARGETS[name]
-        target(seed())  # imports the rest, under the instrumentation
+        target, valid = hostile.TARGETS[name]
+        target(valid())  # imports the rest, under the instrumentation
     logging.disable(logging.CRITICAL)
-    draw = Random(f"fuzz {name}")
+    draw = Random(f"fuzz {name} {seed}")
     for number in range(20):
-        (corpus / f"seed-{number}").write_bytes(hostile.mutated(seed(), draw) if number else seed())
+        (corpus / f"seed-{number}").write_bytes(hostile.mutated(valid(), draw) if number else valid())
     failures: dict[str, str] = {}
     begin, slowest, count = time.process_time(), 0.0, 0
 
@@ -68,7 +68,7 @@ def fuzz(name: str, seconds: float, corpus: Path, findings: Path, report: Path) 
         slowest, count = max(slowest, took), count + 1
         if raised is not None and (where := place(raised)) not in failures:
             failures[where] = f"{raised!r:.300}"
-            (findings / f"{name}-{len(failures)}").write_bytes(data)
+            (findings / f"{name}-{seed}-{len(failures)}").write_bytes(data)
 
     def mutator(data: bytes, longest: int, number: int) -> bytes:
         if number % 2:
@@ -80,14 +80,14 @@ def fuzz(name: str, seconds: float, corpus: Path, findings: Path, report: Path) 
         "-timeout=0",
         f"-rss_limit_mb={MEMORY}",
         f"-max_len={LONGEST_INPUT}",
-        f"-seed={sum(name.encode())}",
+        f"-seed={seed + 1}",
     ]
     options.append(f"-artifact_prefix={findings}/{name}-")
     atheris.Setup([sys.argv[0], *options, str(corpus)], one, custom_mutator=mutator)
     atheris.Fuzz()
 
 
-def run(name: str, seconds: float, findings: Path) -> dict[str, Any]:
+def run(name: str, seconds: float, seed: int, findings: Path) -> dict[str, Any]:
     """One target in a process of its own; one that never ends or takes too much memory is a failure, too."""
     with tempfile.TemporaryDirectory(prefix="komrc-fuzz-") as folder:
         corpus, report, log = (Path(folder) / part for part in ("corpus", "report", "log"))
@@ -97,7 +97,7 @@ def run(name: str, seconds: float, findings: Path) -> dict[str, Any]:
             with log.open("w") as file:
                 for descriptor in (1, 2):
                     os.dup2(file.fileno(), descriptor)
-            fuzz(name, seconds, corpus, findings, report)
+            fuzz(name, seconds, seed, corpus, findings, report)
 
         ended = in_child(child, cpu_seconds=int(seconds) + 60)
         said = log.read_text(encoding="utf-8", errors="replace")
@@ -123,6 +123,7 @@ def main() -> int:
     )
     parser.add_argument("target", nargs="*", help="one or more; all without one")
     parser.add_argument("--seconds", type=float, default=400, help="of processor time, for each target")
+    parser.add_argument("--seed", type=int, default=0, help="another seed goes other ways")
     parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"), help="folder")
     args = parser.parse_args()
     if importlib.util.find_spec("atheris") is None:
@@ -131,7 +132,7 @@ def main() -> int:
     args.findings.mkdir(parents=True, exist_ok=True)
     failed = False
     for name in args.target or in_child(targets).value:
-        result = run(name, args.seconds, args.findings)
+        result = run(name, args.seconds, args.seed, args.findings)
         failed |= bool(result["failures"])
         print(json.dumps(result, ensure_ascii=False), flush=True)
     return int(failed)

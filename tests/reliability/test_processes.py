@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,17 @@ def test_the_evaluation_is_shared_out_and_equal_to_the_last_bit(made: Path, tmp_
     assert figures(ranks.together(lambda: run("two"))) == [one, one]
     for name in ("predictions_.json", "nbest_predictions_.json", "eval_results.json", "komrc.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_a_run_that_has_ended_leaves_no_thread_of_its_process_group(made: Path, tmp_path: Path) -> None:
+    """Such a thread meets the interpreter's end, and now and then the process aborts behind its work."""
+
+    def run() -> list[str]:
+        whole(made, tmp_path / "out", max_steps=1, predict_file=None)
+        names = [task.joinpath("comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+        return [name for name in names if re.search("gloo|tcpstore", name)]
+
+    assert figures(ranks.together(run)) == [[], []]
 
 
 def test_the_first_process_cuts_the_windows_for_all(made: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The long forms of the tests in this folder; ``make torture`` runs them and prints what they found.
 
 python tests/reliability/torture.py                       every part, as in docs/reliability.md
-python tests/reliability/torture.py kills --points 20     one part, shorter
+python tests/reliability/torture.py kills --points 50 --seed 1    one part, shorter, at other moments
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def finish(made: Path, out: Path, reference: Path) -> str | None:
     return f"differ: {differ}" if differ else None
 
 
-def kills(work: Path, points: int) -> Result:
+def kills(work: Path, points: int, seed: int) -> Result:
     """kill -9: half at writes, fsyncs, renames by fault injection, every second with a power cut; half at
     random moments. Every tenth is resumed and compared bit for bit."""
     made = tiny_run.material(work / "made")
@@ -107,7 +107,8 @@ def kills(work: Path, points: int) -> Result:
 
     def spread(count: int) -> Iterator[int]:
         chosen = min(points - points // 2, count)
-        yield from sorted({1 + i * count // chosen for i in range(chosen)})
+        shift = seed * 0.618 % 1  # another seed has its points in between
+        yield from sorted({1 + int((i + shift) * count / chosen) for i in range(chosen)})
 
     def run() -> Any:
         return noted(made, out, notes)
@@ -126,7 +127,7 @@ def kills(work: Path, points: int) -> Result:
         if number % 2:
             cut_power(out, log)
         judge(number, name)
-    draw = Random(1)
+    draw = Random(f"kills {seed}")
     for number in range(points // 2):
         prepare()
         child = os.fork()
@@ -146,7 +147,7 @@ def kills(work: Path, points: int) -> Result:
     return {"kills": sum(kinds.values()), "where": dict(kinds), "resumed": resumed, "failures": failures}
 
 
-def damage(work: Path, points: int) -> Result:
+def damage(work: Path, points: int, seed: int) -> Result:
     """Byte flips, truncations and each file deleted, in a checkpoint, a model and a cache."""
     made = tiny_run.material(work / "made")
     out = work / "out"
@@ -154,7 +155,7 @@ def damage(work: Path, points: int) -> Result:
     newest = checkpoints.newest(out)
     (cache,) = (made / "cache/features").iterdir()
     assert newest is not None
-    draw, counts, missed = Random(2), Counter[str](), []
+    draw, counts, missed = Random(f"damage {seed}"), Counter[str](), []
     folders = [newest.folder, out, cache]
 
     def tried(kind: str, folder: Path, file: Path) -> None:
@@ -188,7 +189,7 @@ def damage(work: Path, points: int) -> Result:
     return {**counts, "failures": missed}
 
 
-def disk(work: Path, points: int) -> Result:
+def disk(work: Path, points: int, seed: int) -> Result:
     """A disk that is full at some byte of a run that goes on: by RLIMIT_FSIZE, and by a small tmpfs."""
     made = tiny_run.material(work / "made")
     begun = work / "begun"
@@ -206,9 +207,10 @@ def disk(work: Path, points: int) -> Result:
         elif checkpoints.newest(out) is None:
             failures.append(f"{how} {size}: no checkpoint is left")
 
+    shift = seed * 0.618 % 1  # another seed has its sizes in between
     largest = max(len(data) for data in before.values())
     for number in range(points - points // 2):
-        out, size = work / "limited", number * largest // (points - points // 2)
+        out, size = work / "limited", int((number + shift) * largest / (points - points // 2))
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(begun, out)
 
@@ -221,7 +223,7 @@ def disk(work: Path, points: int) -> Result:
     used = sum(p.stat().st_size for p in begun.rglob("*") if p.is_file())
     one = sum(len(data) for name, data in before.items() if name.parts[0] == "checkpoint-6")
     for number in range(points // 2):
-        size = used + 200_000 + number * one // max(1, points // 2)
+        size = used + 200_000 + int((number + shift) * one / (points // 2))
         mount = work / "small"
         mount.mkdir(exist_ok=True)
         command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(mount)]
@@ -245,10 +247,10 @@ def _unchecked(made: Path, out: Path, more: dict[str, Any]) -> Any:
     return whole(made, out, **more)
 
 
-def signals(work: Path, points: int) -> Result:
+def signals(work: Path, points: int, seed: int) -> Result:
     """SIGTERM and Ctrl-C at random moments; every fifth time a second one 5 ms later."""
     made = tiny_run.material(work / "made")
-    out, draw = work / "out", Random(3)
+    out, draw = work / "out", Random(f"signals {seed}")
     long = {"num_train_epochs": 400, "save_steps": -1, "predict_file": None}
     failures: list[str] = []
     waits: list[float] = []
@@ -295,7 +297,7 @@ def signals(work: Path, points: int) -> Result:
     }
 
 
-def resume(work: Path, points: int) -> Result:
+def resume(work: Path, points: int, seed: int) -> Result:
     """Every case killed at moments spread over its micro-batches, resumed and compared bit for bit."""
     made = tiny_run.material(work / "made")
     failures, count = [], 0
@@ -316,9 +318,9 @@ def resume(work: Path, points: int) -> Result:
     return {"cases": len(CASES), "kills": count, "failures": failures}
 
 
-def pairs(work: Path, points: int) -> Result:
+def pairs(work: Path, points: int, seed: int) -> Result:
     """Generated texts: each answer stands in its context, and is the same alone and in a batch of 32."""
-    generated, failures, answers = hostile.pairs(4), [], 0
+    generated, failures, answers = hostile.pairs(4 + seed), [], 0
     for _ in range(-(-points // 32)):
         some = list(islice(generated, 32))
         for (question, context), together in zip(
@@ -333,11 +335,11 @@ def pairs(work: Path, points: int) -> Result:
     return {"pairs": -(-points // 32) * 32, "answers": answers, "failures": failures}
 
 
-def mutations(work: Path, points: int) -> Result:
+def mutations(work: Path, points: int, seed: int) -> Result:
     """Damaged inputs for everything that reads foreign bytes; each has 5 seconds of processor time."""
     failures, slowest = [], 0.0
     for name, (target, seed) in hostile.TARGETS.items():
-        draw = Random(f"5 {name}")
+        draw = Random(f"{seed} {name}")
         target(seed())  # imports what it needs
         for _ in range(points):
             data = hostile.mutated(seed(), draw)
@@ -355,7 +357,7 @@ def mutations(work: Path, points: int) -> Result:
 
 
 # Part -> what it does, and how many points docs/reliability.md has of it.
-PARTS: dict[str, tuple[Callable[[Path, int], Result], int]] = {
+PARTS: dict[str, tuple[Callable[[Path, int, int], Result], int]] = {
     "kills": (kills, 200),
     "damage": (damage, 200),
     "disk": (disk, 20),
@@ -372,6 +374,7 @@ def main() -> int:
     )
     parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; all without one")
     parser.add_argument("--points", type=int, help="how many, instead of each part's own number")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other moments and texts")
     args = parser.parse_args()
     if unknown := set(args.part) - set(PARTS):
         parser.error(f"no part is called {', '.join(sorted(unknown))}")
@@ -381,7 +384,7 @@ def main() -> int:
         run, points = PARTS[name]
         begin = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="komrc-torture-") as work:
-            result = run(Path(work), args.points or points)
+            result = run(Path(work), args.points or points, args.seed)
         failed |= bool(result["failures"])
         result["minutes"] = round((time.monotonic() - begin) / 60, 1)
         print(json.dumps({name: result}, ensure_ascii=False), flush=True)
