@@ -1,10 +1,12 @@
 """Batch prediction: overhead against one process, scaling over actors, memory over the number of questions.
 
-python -m benchmarks.batch [--quick] [--only PART] [--questions N ...]     prints JSON
+python -m benchmarks.batch [--quick] [--only PART] [--questions N ...]     prints tables
 
-Speed is measured with the embedded model on real questions; memory with an engine that computes next to
-nothing, so that a million questions pass in minutes: everything else (reading, tokens, decoding, writing,
-actors) is what runs otherwise. Peak memory is each process's own: the driver's and the largest actor's.
+Speed is measured with the embedded model on real questions, with all processors shared out among the
+actors, as without options, and with one thread an actor, as on a machine of one processor for each. Memory
+is measured with an engine that computes next to nothing, so that a million questions pass in minutes:
+everything else (reading, tokens, decoding, writing, actors) is what runs otherwise. Peak memory is each
+process's own: the driver's and the largest actor's.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import describe
+from benchmarks.machine import describe, peak_memory
+from benchmarks.report import _table
 from benchmarks.rounds import ROOT, Summary, say
 from benchmarks.workload import questions, spread
 from komrc.engines.fake import FakeEngine
@@ -40,6 +42,7 @@ ACTORS: dict[str, Actors] = {
     "Ray, 1 actor": partial(on_ray.run, actors=1),
     "Ray, 2 actors": partial(on_ray.run, actors=2),
 }
+SPEED = [(kind, threads) for threads in ("", "1") for kind in ACTORS]  # "": as many as there are for each
 MEMORY = ("one process", "2 processes", "Ray, 2 actors")
 SIZES = (10_000, 100_000, 1_000_000)
 
@@ -60,8 +63,7 @@ class Noting:
         reader, true_stream = self.load(), Reader.stream
 
         def note() -> None:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-            (self.notes / str(os.getpid())).write_text(str(peak))
+            (self.notes / str(os.getpid())).write_text(str(peak_memory()))
 
         def stream(*args: Any, **more: Any) -> Iterator[Any]:
             yield from true_stream(reader, *args, **more)
@@ -85,92 +87,92 @@ def write_data(path: Path, count: int, *, short: bool) -> Path:
 
 
 def one(kind: str, data: Path, folder: Path, *, cheap: bool, shard_size: int) -> dict[str, float]:
-    """One run in this process: seconds without and with the start, peak memory in MiB."""
+    """One run in this process: questions a second once all actors run, seconds in all, peak memory in MiB."""
     notes = folder / "notes"
     notes.mkdir(parents=True)
     load = cheap_reader if cheap else Model.of(None).load
     job = Job(Noting(load, notes), str(folder / "out"))
     began = time.perf_counter()
     source = open_source([data], block=shard_size)
-    first: list[float] = []
+    written: list[float] = []
 
     def timed(given: Job, blocks: Any) -> Iterator[Any]:
-        for written in ACTORS[kind](given, blocks):
-            first.append(time.perf_counter())
-            yield written
+        for shard in ACTORS[kind](given, blocks):
+            written.append(time.perf_counter())
+            yield shard
 
     predict_folder(source, job, timed, run={})
     ended = time.perf_counter()
-    peaks = {path.name: int(path.read_text()) for path in notes.iterdir()}
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peaks = [int(path.read_text()) for path in notes.iterdir()]
+    first = 1 if "2" in kind else 0  # from here on each actor has written one
     return {
         "questions": source.total,
         "seconds": ended - began,
-        # From the first shard on: without the start of processes and models.
-        "shards a second, once running": (len(first) - 1) / (first[-1] - first[0]) if len(first) > 1 else 0,
-        "driver MiB": own / 2**20,
-        "largest actor MiB": max(peaks.values()) / 2**20,
+        "a second": shard_size * (len(written) - 1 - first) / (written[-1] - written[first]),
+        "driver MiB": peak_memory() / 2**20,
+        "largest actor MiB": max(peaks) / 2**20,
     }
 
 
-def fresh(kind: str, data: Path, work: Path, *, cheap: bool, shard_size: int) -> dict[str, float]:
+def fresh(
+    kind: str, data: Path, work: Path, *, cheap: bool, shard_size: int, threads: str = ""
+) -> dict[str, float]:
     """The same in a process of its own."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    if threads:
+        environment |= {"OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads}
     with tempfile.TemporaryDirectory(dir=work) as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.batch",
-            "--run",
-            kind,
-            str(data),
-            folder,
-            str(shard_size),
-        ]
-        command += ["--cheap"] if cheap else []
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+        command = [sys.executable, "-m", "benchmarks.batch", "--run", kind, str(data), folder]
+        command += [str(shard_size), *(["--cheap"] if cheap else [])]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True
+        )
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    say(f"{kind}, {found['questions']:,} questions: {json.dumps(found)}")
+    say(f"{kind}, threads {threads or 'shared out'}, {found['questions']:,} questions: {json.dumps(found)}")
     return found
 
 
-def speed(work: Path, counts: list[int], rounds: int) -> dict[str, Any]:
-    """Questions a second of each kind, interleaved; overhead and scaling follow."""
+def speed(work: Path, counts: list[int], rounds: int) -> str:
+    """Questions a second of each kind, in interleaved rounds, beside one process with as many threads."""
     data = write_data(work / "speed.jsonl", counts[0], short=False)
     size = max(2, counts[0] // 40)
-    seconds: dict[str, list[float]] = {kind: [] for kind in ACTORS}
-    running: dict[str, list[float]] = {kind: [] for kind in ACTORS}
+    runs: dict[tuple[str, str], list[dict[str, float]]] = {kind: [] for kind in SPEED}
     for _ in range(rounds):
-        for kind in ACTORS:
-            found = fresh(kind, data, work, cheap=False, shard_size=size)
-            seconds[kind].append(found["seconds"])
-            running[kind].append(found["shards a second, once running"] * size)
-    rates = {kind: Summary.of(values) for kind, values in running.items()}
-    return {
-        "questions": counts[0],
-        "shard size": size,
-        "questions a second, once running": {k: [s.median, s.low, s.high] for k, s in rates.items()},
-        "seconds, start included": {
-            k: [s.median, s.low, s.high] for k, s in ((k, Summary.of(v)) for k, v in seconds.items())
-        },
-        "time of Ray with 1 actor over one process": rates["one process"].median
-        / rates["Ray, 1 actor"].median,
-        "2 processes over one": rates["2 processes"].median / rates["one process"].median,
-        "Ray, 2 actors over 1": rates["Ray, 2 actors"].median / rates["Ray, 1 actor"].median,
-    }
+        for kind, threads in SPEED:
+            found = fresh(kind, data, work, cheap=False, shard_size=size, threads=threads)
+            runs[kind, threads].append(found)
+    rates = {kind: Summary.of([run["a second"] for run in found]) for kind, found in runs.items()}
+    rows = [
+        [
+            kind,
+            "1 each" if threads else "all, shared out",
+            f"{rate.median:.1f} ({rate.low:.1f} to {rate.high:.1f})",
+            f"{rate.median / rates['one process', threads].median:.2f}",
+            f"{Summary.of([run['seconds'] for run in runs[kind, threads]]).median:.1f} s",
+            f"{max(run['driver MiB'] for run in runs[kind, threads]):.0f}",
+            f"{max(run['largest actor MiB'] for run in runs[kind, threads]):.0f}",
+        ]
+        for (kind, threads), rate in rates.items()
+    ]
+    head = ["", "threads", "questions a second, once running", "over one process", "with the start"]
+    text = f"{counts[0]:,} real questions, shards of {size}, medians of {rounds} rounds.\n\n"
+    return text + _table([*head, "driver, MiB", "largest actor, MiB"], rows)
 
 
-def memory(work: Path, counts: list[int], rounds: int) -> dict[str, Any]:
+def memory(work: Path, counts: list[int], rounds: int) -> str:
     """Peak memory over the number of questions, with the cheap engine."""
     del rounds  # peaks don't scatter
-    found: dict[str, Any] = {}
+    rows: dict[str, list[str]] = {kind: [kind] for kind in MEMORY}
     for count in counts:
         data = write_data(work / "memory.jsonl", count, short=True)
         for kind in MEMORY:
-            found.setdefault(kind, []).append(fresh(kind, data, work, cheap=True, shard_size=1000))
-    return found
+            found = fresh(kind, data, work, cheap=True, shard_size=1000)
+            rows[kind].append(f"{found['driver MiB']:.0f} / {found['largest actor MiB']:.0f}")
+    text = "Peak MiB of the driver / of the largest actor; shards of 1,000.\n\n"
+    return text + _table(["", *(f"{count:,} questions" for count in counts)], list(rows.values()))
 
 
-PARTS: dict[str, Callable[[Path, list[int], int], dict[str, Any]]] = {"speed": speed, "memory": memory}
+PARTS: dict[str, Callable[[Path, list[int], int], str]] = {"speed": speed, "memory": memory}
 
 
 def main() -> int:
@@ -189,16 +191,17 @@ def main() -> int:
         kind, data, folder, size = args.run
         print(json.dumps(one(kind, Path(data), Path(folder), cheap=args.cheap, shard_size=int(size))))
         return 0
-    figures: dict[str, Any] = {"machine": describe()}
+    machine = describe()
     with tempfile.TemporaryDirectory(prefix="komrc-batch-") as work:
         for name in [args.only] if args.only else PARTS:
             usual = {
-                "speed": [80] if args.quick else [4_000],
+                "speed": [80] if args.quick else [480],
                 "memory": [2_000] if args.quick else list(SIZES),
             }
             counts = args.questions or usual[name]
-            figures[name] = PARTS[name](Path(work), counts, 1 if args.quick else 5)
-    print(json.dumps(figures, ensure_ascii=False, indent=2))
+            print(PARTS[name](Path(work), counts, 1 if args.quick else 3))
+    told = ("date", "processor", "cores", "load before", "onnxruntime", "python")
+    print("; ".join(f"{name}: {machine[name]}" for name in told))
     return 0
 
 

@@ -46,6 +46,7 @@ def ray_processes(kind: str = "ray::") -> list[psutil.Process]:
 
 
 def title(process: psutil.Process) -> str:
+    """What it calls itself; empty when it has ended."""
     with contextlib.suppress(psutil.Error):
-        return " ".join(process.cmdline())
+        return " ".join(process.cmdline()).strip()
     return ""

@@ -1,6 +1,6 @@
 """Actors on a Ray that runs on this machine: the answers are those of one process.
 
-cluster_ray.py beside this has the long forms.
+test_ray_kills.py beside this has the long forms.
 """
 
 from __future__ import annotations
