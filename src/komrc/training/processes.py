@@ -6,6 +6,7 @@ tensors and JSON: nothing that runs when it is read.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -179,9 +180,17 @@ def together() -> Iterator[None]:
             where=f"process {rank()} of {count()}",
             fix="what it said itself stands above, if it could say anything; go on with --resume",
         ) from error
-    else:
-        if count() > 1:
-            dist.destroy_process_group()
+
+
+def leave() -> None:
+    """Part from the other processes, when all have done their work.
+
+    The group's threads end only when nothing holds it any more; left alone they run into the interpreter's
+    end, which now and then aborts a process whose work is done. The Trainer holds the group, in cycles.
+    """
+    if dist.is_initialized():
+        gc.collect()
+        dist.destroy_process_group()
 
 
 def _first_line(error: RuntimeError) -> str:

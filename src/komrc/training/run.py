@@ -84,10 +84,10 @@ def train(options: TrainingOptions, *, result_folder: Path | None = None) -> Out
             with processes.together(), ExitStack() as guard:
                 arguments = _arguments(options, output)
                 processes.first_does(lambda: guard.enter_context(checkpoints.locked(output)))
-                return _Run(options, arguments, output, result_folder or output, stop).go()
+                outcome = _Run(options, arguments, output, result_folder or output, stop).go()
         except Stopped:
             logger.warning("stopped; what was saved is in %s", output)
-            return Outcome(stop.exit_code, {})
+            outcome = Outcome(stop.exit_code, {})
         except processes.ProcessLostError:
             if not stop:
                 raise
@@ -99,6 +99,8 @@ def train(options: TrainingOptions, *, result_folder: Path | None = None) -> Out
                 where=str(error.filename or output),
                 fix="check free space and permissions, then go on with --resume",
             ) from error
+        processes.leave()
+        return outcome
 
 
 def _arguments(options: TrainingOptions, output: Path) -> TrainingArguments:
