@@ -9,6 +9,9 @@
 
 Repositories are the folders ``root/owner/name``; each has one commit, which is also ``main``. Names in
 ``gated`` answer 403. ``hub.paths`` lists the paths that were asked for.
+
+``hub.cuts`` (bytes of a file to send before the connection ends), ``hub.statuses`` and ``hub.damaged`` (the
+byte to flip) are used up from the front, one entry a file's body. ``hub.ranges = False``: Range is ignored.
 """
 
 from __future__ import annotations
@@ -35,6 +38,10 @@ class LoopbackHub:
         self.root = root
         self.gated = gated
         self.paths: list[str] = []
+        self.cuts: list[int] = []
+        self.statuses: list[int] = []
+        self.damaged: list[int] = []
+        self.ranges = True
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -154,23 +161,33 @@ class LoopbackHub:
                     self.send(404, b"", {"X-Error-Code": "EntryNotFound", **commit})
                     return
                 data = file.read_bytes()
+                cut = None
+                if self.command == "GET":
+                    if hub.statuses:
+                        self.send(hub.statuses.pop(0), b"", commit)
+                        return
+                    cut = hub.cuts.pop(0) if hub.cuts else None
                 headers = {"ETag": f'"{_blob_id(data)}"', "Accept-Ranges": "bytes", **commit}
+                if self.command == "GET" and hub.damaged:
+                    at = hub.damaged.pop(0)
+                    data = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
                 asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-                if asked:
+                if asked and hub.ranges:
                     first, last = int(asked[1]), min(int(asked[2] or len(data)), len(data) - 1)
                     headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
-                    self.send(206, data[first : last + 1], headers)
+                    self.send(206, data[first : last + 1], headers, cut)
                 else:
-                    self.send(200, data, headers)
+                    self.send(200, data, headers, cut)
 
-            def send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+            def send(self, status: int, body: bytes, headers: dict[str, str], cut: int | None = None) -> None:
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 if self.command != "HEAD":
-                    self.wfile.write(body)
+                    self.wfile.write(body[:cut])
+                self.close_connection |= cut is not None
 
         return Handler
 

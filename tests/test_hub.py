@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -131,3 +131,77 @@ def test_an_unreachable_hub_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         with pytest.raises(HubError, match="can't be reached") as caught:
             hub.resolve("org/new", cache_dir=tmp_path, offline=False)
     assert address in str(caught.value)
+
+
+# --- connections that break, bytes that change -------------------------------------------------------------
+
+WEIGHTS = b"weights" * 50_000
+
+
+@pytest.fixture
+def asked(served: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], bytes]:
+    """Resolves a repository's weights; waits between tries are left out."""
+    served.use(monkeypatch, tmp_path / "cache")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+
+    def weights() -> bytes:
+        return (hub.resolve("org/new", files=("*.safetensors",)) / "model.safetensors").read_bytes()
+
+    return weights
+
+
+@pytest.mark.parametrize("ranges", [True, False], ids=["resumed", "Range ignored"])
+@pytest.mark.parametrize("cut", [0, 1, 4096, 65_535, 65_536, 65_537, 150_000, 200_001, 300_000, 349_999])
+def test_a_cut_download_ends_whole(
+    served: LoopbackHub, asked: Callable[[], bytes], cut: int, ranges: bool
+) -> None:
+    served.cuts, served.ranges = [cut], ranges
+    assert asked() == WEIGHTS
+    assert served.cuts == []
+
+
+@pytest.mark.parametrize("flipped", [0, 175_000, 349_999])
+def test_a_byte_changed_on_the_way_is_noticed_and_not_kept(
+    served: LoopbackHub, asked: Callable[[], bytes], flipped: int
+) -> None:
+    served.damaged = [flipped]
+    with pytest.raises(HubError, match=r"org/new: model\.safetensors arrived damaged"):
+        asked()
+    assert asked() == WEIGHTS
+
+
+def test_damage_in_the_cache_is_noticed_offline_too(
+    served: LoopbackHub, asked: Callable[[], bytes], tmp_path: Path
+) -> None:
+    asked()
+    (blob,) = (tmp_path / "cache").glob("*/blobs/*")
+    blob.write_bytes(WEIGHTS[:-1] + b"!")
+    with pytest.raises(HubError, match="damaged"):
+        hub.resolve("org/new", files=("*.safetensors",), offline=True)
+    assert not blob.exists()
+    assert asked() == WEIGHTS
+
+
+def test_a_file_that_changes_between_two_tries_is_never_glued_together(
+    served: LoopbackHub, asked: Callable[[], bytes]
+) -> None:
+    served.cuts = [100_000, *[0] * 20]
+    with pytest.raises(HubError, match="Try again"):
+        asked()
+    served.cuts = []
+    newer = b"another" * 50_000
+    (served.root / "org/new/model.safetensors").write_bytes(newer)
+    assert asked() == newer
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_hub_is_asked_again_or_said(
+    served: LoopbackHub, asked: Callable[[], bytes], status: int
+) -> None:
+    served.statuses = [status]
+    try:
+        found = asked()
+    except HubError as error:
+        assert str(status) in str(error) and "Try again" in str(error)
+        found = asked()
+    assert found == WEIGHTS

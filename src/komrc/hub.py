@@ -3,22 +3,30 @@
 Downloads take safetensors, JSON, text and SentencePiece files and the graphs that ``komrc export`` writes;
 ``pytorch_model.bin`` only where a repository has no safetensors (it is then read as plain tensors). Code in
 a repository is neither downloaded nor run.
+The library that downloads compares sizes; every file's hash is compared here, with its name in the cache.
 ``HF_ENDPOINT``, ``HF_HUB_OFFLINE``, ``HF_HOME`` and ``HF_TOKEN`` mean what they mean to huggingface_hub.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Sequence
+from fnmatch import fnmatch
+from functools import cache
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Literal
 
+from komrc.download import git_blob_id
 from komrc.errors import HubError, KomrcError, ModelError
+from komrc.storage import sha256_file
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "model.onnx", "model-int8.onnx")
 OLD_WEIGHTS = ("pytorch_model*.bin",)
+# What the hub calls a file's content, and huggingface_hub its copy in the cache, by the length of the name.
+_HASHES = {40: git_blob_id, 64: sha256_file}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 
@@ -52,7 +60,8 @@ def resolve(
 
     Raises:
         ModelError: the name is neither a folder nor a possible hub id.
-        HubError: no such repository or revision, no access, or no connection and not in the cache.
+        HubError: no such repository or revision, no access, no connection and not in the cache, or a file
+            that is not what the hub published; that one is removed from the cache.
     """
     if name is None:
         return embedded_model()
@@ -95,7 +104,36 @@ def _snapshot(
         )
     except Exception as error:  # one boundary for all that the library and its HTTP client raise
         raise _explained(error, name, revision, endpoint or "https://huggingface.co", offline) from error
+    _compare_hashes(Path(found), patterns, name)
     return Path(found)
+
+
+def _compare_hashes(folder: Path, patterns: Sequence[str], name: str) -> None:
+    """Refuse files whose bytes are not those that their names in the cache promise, and remove them."""
+    wrong = []
+    for path in sorted(p for p in folder.iterdir() if any(fnmatch(p.name, pattern) for pattern in patterns)):
+        # Where the cache has no links, nothing says what the bytes should be.
+        if not path.is_symlink() or (blob := path.resolve()).parent.name != "blobs" or not blob.is_file():
+            continue
+        status = blob.stat()
+        if not _has_its_hash(blob, status.st_size, status.st_mtime_ns):
+            wrong.append(path.name)
+            for file in (path, blob):
+                with contextlib.suppress(OSError):
+                    file.unlink()
+    if wrong:
+        raise HubError(
+            f"{', '.join(wrong)} arrived damaged or was damaged in the cache: the published hash is another",
+            where=name,
+            fix="try again: the damaged copy was removed from the cache",
+        )
+
+
+@cache
+def _has_its_hash(blob: Path, _size: int, _changed: int) -> bool:
+    """Whether a file's bytes have the hash that it is named after; looked at once for each size and time."""
+    known = _HASHES.get(len(blob.name)) if re.fullmatch("[0-9a-f]+", blob.name) else None
+    return known is None or known(blob) == blob.name
 
 
 def _explained(error: Exception, name: str, revision: str | None, endpoint: str, offline: bool) -> KomrcError:
