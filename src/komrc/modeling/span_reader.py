@@ -14,7 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from komrc.errors import ModelError
+from komrc.modeling import packing
 from komrc.modeling.names import COMMON
+from komrc.modeling.packing import Packing
 from komrc.modeling.weights import CONFIG, WEIGHTS, read_config, read_weights
 from komrc.types import BOUNDARY_CLASSES
 
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BOUNDARY = "boundary."
+_ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
 _LAYER = re.compile(r"\.(?:layers?|h)\.\d+\.")
 # An untrained boundary head should cut nothing: e^3 against seven ones is 0.74 for "0 characters".
 _CUT_NOTHING = 3.0
+_NO_LIMIT = 1 << 30  # of positions: they are relative
 
 
 def boundary_layer(layers: int) -> int:
@@ -103,7 +107,7 @@ class SpanReader(nn.Module):
         folder = Path(folder)
         config = read_config(config_folder or folder, model_type)
         if attention_dropout is not None:
-            for name in ("attention_probs_dropout_prob", "attention_dropout"):
+            for name in _ATTENTION_DROPOUT:
                 if hasattr(config, name):
                     setattr(config, name, attention_dropout)
         weights = read_weights(folder)
@@ -123,13 +127,34 @@ class SpanReader(nn.Module):
 
     @property
     def attention(self) -> str:
-        """The attention kernel, "sdpa" or "eager"; setting it leaves models alone that lack the choice."""
-        return str(self.config._attn_implementation)
+        """The attention kernel, "sdpa", "eager" or "packed"; setting it leaves models alone that lack the
+        choice.
+
+        "packed" computes real tokens only. On a GPU it needs bf16.
+        """
+        name = str(self.config._attn_implementation)
+        return "packed" if name == packing.KERNEL else name
 
     @attention.setter
-    def attention(self, kernel: Literal["sdpa", "eager"]) -> None:
-        if self.attention in ("sdpa", "eager") and self.qa._supports_sdpa:
-            self.config._attn_implementation = kernel
+    def attention(self, kernel: Literal["sdpa", "eager", "packed"]) -> None:
+        if kernel == "packed" and not self.packs:
+            return
+        if self.attention in ("sdpa", "eager", "packed") and self.qa._supports_sdpa:
+            if kernel == "packed":
+                packing.register()
+            self.config._attn_implementation = packing.KERNEL if kernel == "packed" else kernel
+
+    @property
+    def packs(self) -> bool:
+        """Whether the model can read windows that lie in one row: positions by number, every token sees its
+        whole window, and no dropout on attention, which the kernel lacks."""
+        config = self.config
+        return (
+            bool(self.qa._supports_flash_attn)
+            and self.max_positions < _NO_LIMIT
+            and getattr(config, "sliding_window", None) is None
+            and not any(getattr(config, name, 0) for name in _ATTENTION_DROPOUT)
+        )
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors (float32) into an existing folder."""
@@ -181,16 +206,28 @@ class SpanReader(nn.Module):
         arguments = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None and self.uses_token_types:
             arguments["token_type_ids"] = token_type_ids
+        packed = Packing.of(attention_mask) if self.attention == "packed" else None
+        if packed is not None:
+            arguments = self._packed(arguments, packed)
         with_states = self.boundary is not None
         output = self.qa.base_model(**arguments, return_dict=True, output_hidden_states=with_states)
         state = output[0]
         for module in self._head[:-1]:
             state = module(state)
         logits = self._head[-1](state)
-        start, end = logits[..., 0], logits[..., 1]
-        if self.boundary is None:
-            return start, end, None, None
-        return start, end, *self.boundary(output.hidden_states[self._boundary_layer])
+        found = [logits]
+        if self.boundary is not None:
+            found += self.boundary(output.hidden_states[self._boundary_layer])
+        if packed is not None:
+            found = [packed.unpack(values) for values in found]
+        front, back = found[1:] or (None, None)
+        return found[0][..., 0], found[0][..., 1], front, back
+
+    def _packed(self, arguments: dict[str, Tensor], packed: Packing) -> dict[str, Any]:
+        """The encoder's arguments [B, L] as one row of real tokens [1, T]."""
+        row = {name: packed.pack(values) for name, values in arguments.items() if name != "attention_mask"}
+        first = int(self.config.max_position_embeddings) - self.max_positions  # RoBERTa's kind: not 0
+        return {**row, "position_ids": packed.positions + first, **packed.arguments()}
 
 
 def _head_modules(qa: PreTrainedModel) -> tuple[nn.Module, ...]:
@@ -212,7 +249,7 @@ def _max_positions(config: PretrainedConfig) -> int:
     """The longest input in tokens; RoBERTa's kind counts positions from the padding id on."""
     limit = getattr(config, "max_position_embeddings", None)
     if not isinstance(limit, int) or limit <= 0:
-        return 1 << 30  # relative positions: no limit
+        return _NO_LIMIT
     counts_from_padding = {
         "roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "longformer", "data2vec-text", "ibert",
         "roberta-prelayernorm", "xmod", "mpnet", "luke", "lilt", "markuplm",

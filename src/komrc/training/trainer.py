@@ -36,13 +36,10 @@ from komrc.training.losses import (
     span_loss,
     span_mask,
 )
+from komrc.training.machine import attention_kernel
 from komrc.training.stopping import Stopped, StopRequest
 
 logger = logging.getLogger(__name__)
-
-# On CPUs plain matrix products beat the fused attention kernel up to about this length (measured: 12 layers
-# of 384, bf16, 2 cores: 3,380 against 2,350 tokens a second at 128, equal at 307).
-_EAGER_UP_TO = 256
 
 Metrics = dict[str, float]
 
@@ -155,9 +152,7 @@ class SpanTrainer(Trainer):
         """Sum of the windows' losses over the number of windows in the whole batch of all processes."""
         device = inputs["input_ids"].device
         self.tokens_seen += inputs["tokens"]
-        if device.type == "cpu":
-            short = inputs["input_ids"].shape[1] <= _EAGER_UP_TO
-            self._reader.attention = "eager" if short else "sdpa"
+        self._reader.attention = attention_kernel(device, self._precision, inputs["input_ids"].shape[1])
         half = self._precision == "bf16"
         with torch.autocast(device.type, dtype=torch.bfloat16) if half else nullcontext():
             outputs = model(inputs["input_ids"], inputs["attention_mask"], inputs.get("token_type_ids"))
