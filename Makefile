@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test cluster-test bench-quick torture lint bench clean
+.PHONY: help setup demo test cluster-test bench-quick torture fuzz lint bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,10 @@ cluster-test: setup ## several processes, agents and hosts (as root: network nam
 
 torture: setup ## the long forms of the reliability tests (docs/reliability.md); an hour or more
 	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/torture.py
+
+fuzz: setup ## an hour of coverage-guided fuzzing; installs atheris first (Linux)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt atheris
+	OMP_NUM_THREADS=1 $(BIN)/python tests/reliability/fuzz.py
 
 lint: setup ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -183,7 +183,7 @@ def test_another_file_of_that_name_is_left_alone(client: Client) -> None:
     assert client.server.requests == []
 
 
-@pytest.mark.parametrize("cut", [0, 1, 65_535, 65_536, 65_537, 199_999])
+@pytest.mark.parametrize("cut", [0, 1, 2, 4_096, 65_535, 65_536, 65_537, 131_072, 199_998, 199_999])
 def test_a_cut_goes_on_at_its_byte(client: Client, cut: int) -> None:
     client.server.cuts = [cut]
     assert client.fetch().read_bytes() == CONTENT

@@ -1,6 +1,6 @@
-"""Coverage-guided fuzzing with atheris (``pip install atheris``) of everything that reads foreign bytes.
+"""Coverage-guided fuzzing of everything that reads foreign bytes; ``make fuzz`` installs atheris and runs it.
 
-python tests/reliability/fuzz.py --seconds 400              400 s of processor time for each target
+python tests/reliability/fuzz.py                            400 s of processor time for each target
 python tests/reliability/fuzz.py squad --seconds 60         one target, shorter
 
 Prints one line of JSON a target. Inputs that raise anything but errors of komrc.errors, or take over 5 s, are
@@ -127,7 +127,10 @@ def main() -> int:
     parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"), help="folder")
     args = parser.parse_args()
     if importlib.util.find_spec("atheris") is None:
-        print("atheris is not here: pip install atheris (Linux, Python 3.11 to 3.13)", file=sys.stderr)
+        print(
+            "atheris is not here: pip install -c constraints.txt atheris",
+            file=sys.stderr,
+        )
         return 3
     args.findings.mkdir(parents=True, exist_ok=True)
     failed = False

@@ -22,7 +22,7 @@ def test_damaged_input_is_refused_clearly(name: str) -> None:
         target(mutated(seed(), draw))
 
 
-@pytest.mark.parametrize("name", ["squad", "settings", "weights", "manifest", "text", "decoding"])
+@pytest.mark.parametrize("name", ["squad", "settings", "weights", "manifest", "features", "text", "decoding"])
 @settings(max_examples=25, deadline=None)
 @given(data=st.binary(max_size=400))
 def test_any_bytes_are_refused_clearly(name: str, data: bytes) -> None:

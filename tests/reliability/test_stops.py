@@ -199,8 +199,14 @@ def test_a_data_file_that_is_gone_stops_before_anything_is_written(
     out = copy(begun, tmp_path / "out")
     before = snapshot(out)
     gone = str(tmp_path / "gone.json")
-    for more in ({"resume": True, "resume_anyway": True}, {"overwrite_output_dir": True}):
-        ended = in_child(lambda more=more: whole(made, out, train_file=(gone,), **more))
+    train: dict[str, Any] = {"train_file": (gone,)}
+    dev: dict[str, Any] = {"predict_file": gone}
+    for more in (
+        {**train, "resume": True, "resume_anyway": True},
+        {**train, "overwrite_output_dir": True},
+        {**dev, "overwrite_output_dir": True},
+    ):
+        ended = in_child(lambda more=more: whole(made, out, **more))
         assert isinstance(ended.error, DataError) and "gone.json" in str(ended.error), ended
         assert snapshot(out) == before
 
