@@ -13,6 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 from conftest import SOURCE
 
+from komrc.serving import server
+from komrc.serving.options import ServeOptions
+
 BODY = {"inputs": {"question": "언제?", "context": "1443년에."}}
 
 
@@ -20,6 +23,14 @@ def test_one_line_when_ready_and_quiet_after(programs):
     one = programs()
     httpx.get(one.url + "/health")
     assert one.log.read_text().count("\n") == 1
+
+
+def test_no_reply_waits_for_the_acknowledgement_of_its_head():
+    with server._listen(ServeOptions(port=0)) as listener:
+        with socket.create_connection(listener.getsockname()):
+            accepted, _ = listener.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_sigterm_answers_what_was_accepted(programs):
