@@ -296,7 +296,10 @@ def check(*, quick: bool) -> dict[str, Any]:
     tokenizer = load_tokenizer(hub.embedded_model())
     windows = build_windows(examples, tokenizer, WindowConfig(384, 128, 64), labels=False)
     tokens = [windows.lengths[windows.example == n].tolist() for n in range(len(examples))]
-    server = Server.start("--cache-answers", "0", "--cache-context-chars", "0", "--max-queue", "10000")
+    server = Server.start(
+        *("--cache-answers", "0", "--cache-context-chars", "0", "--max-queue", "10000"),
+        *("--keep-alive-timeout", "600"),  # clients that are seldom needed keep their connections
+    )
     rows = []
     try:
         asyncio.run(_capacity(server.port, bodies, 1 if quick else 5))  # warm-up
