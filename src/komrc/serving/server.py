@@ -61,8 +61,8 @@ def _listen(options: ServeOptions) -> socket.socket:
             fix="give another --host or --port, or stop what uses it",
         ) from error
     listener.set_inheritable(True)
-    # Accepted sockets inherit it. asyncio sets it only where a socket names its protocol, as these don't, and a
-    # reply's body would wait until the caller acknowledges its head: 40 ms.
+    # Accepted sockets inherit it. asyncio sets it only where a socket names its protocol, as these don't;
+    # without it a reply's body waits until the caller acknowledges its head: 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
