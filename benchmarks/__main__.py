@@ -28,7 +28,7 @@ import numpy as np
 from benchmarks import gemm, report, workload
 from benchmarks.machine import describe
 from benchmarks.rounds import ROOT, Summary, interleaved, running, say
-from komrc import hub
+from komrc import hub, load_squad
 from komrc.features import WindowConfig, build_windows
 from komrc.tokenization import load_tokenizer
 
@@ -148,8 +148,9 @@ def start(run: Run) -> Figures:
     return found
 
 
-def installed(folder: Path) -> float | None:
-    """MB of a fresh environment with `komrc[serve]`, without pip; None where it can't be made."""
+def installed(folder: Path) -> dict[str, float] | None:
+    """MB of a fresh environment with `komrc[serve]`, without pip: what the packages hold, and the bytecode
+    that pip compiles beside it; None where it can't be made."""
     try:
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         pip = [folder / "bin/python", "-m", "pip"]
@@ -162,7 +163,11 @@ def installed(folder: Path) -> float | None:
     except (OSError, subprocess.CalledProcessError) as error:
         say(f"size not measured: {error}")
         return None
-    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file() and not p.is_symlink()) / 1e6
+    sizes = {"packages": 0.0, "bytecode": 0.0}
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            sizes["bytecode" if path.suffix == ".pyc" else "packages"] += path.stat().st_size / 1e6
+    return sizes
 
 
 def parts(run: Run) -> Figures:
@@ -182,11 +187,14 @@ def quantization(run: Run) -> Figures:
     return script("quantization", source, run.work / "quantization", 16 if run.quick else 1155)
 
 
+def training_data() -> Path:
+    data = workload.SHARED / "data/korquad/KorQuAD_v1.0_prerelease-2018-09.json"
+    return data if data.is_file() else hub.sample_data("train")
+
+
 def training(run: Run) -> Figures:
     """Real tokens a second against the recipe of 2020, KoBERT's architecture."""
-    folder = workload.kobert(run.work / "kobert")
-    data = workload.SHARED / "data/korquad/KorQuAD_v1.0_prerelease-2018-09.json"
-    data = data if data.is_file() else hub.sample_data("train")
+    folder, data = workload.kobert(run.work / "kobert"), training_data()
     steps, rounds = (1, 2) if run.quick else (3, 5)
     speeds: dict[str, list[float]] = {}
     commands = {
@@ -211,6 +219,42 @@ def training(run: Run) -> Figures:
     }
 
 
+H100 = 989e12  # FLOP/s in bf16, dense, as its data sheet says
+KORQUAD = (60_407, 3)  # questions of KorQuAD v1.0's training set, epochs
+
+
+def gpu(run: Run) -> Figures:
+    """Training on a GPU, KoBERT's architecture at 512 tokens."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return {"not run": "no GPU at hand"}
+    folder, data = workload.kobert(run.work / "kobert"), training_data()
+    examples = load_squad(data)
+    windows = build_windows(examples, load_tokenizer(folder), WindowConfig(512, 128, 64), labels=False)
+    command = [sys.executable, "-m", "benchmarks.training_worker", "gpu", folder, data, run.work]
+    speeds = []
+    with running({"gpu": command}) as workers:
+        for _ in range(run.rounds + 1):
+            reply = workers["gpu"].order(3 if run.quick else 30)
+            speeds.append(reply["tokens"] / reply["seconds"])
+    rate = Summary.of(speeds[1:])  # the first round warms up
+    length = int(windows.indptr[-1]) / len(windows)
+    flop = 3 * sum(gemm.KOBERT.products(round(length)).values()) / length  # a token, forward and backward
+    questions, epochs = KORQUAD
+    return {
+        "device": torch.cuda.get_device_name(),
+        "real tokens a second": asdict(rate),
+        "share of 989 TFLOP/s": rate.median * flop / H100,
+        "minutes for KorQuAD": questions
+        * epochs
+        * int(windows.indptr[-1])
+        / len(examples)
+        / rate.median
+        / 60,
+    }
+
+
 PARTS: dict[str, Callable[[Run], Figures]] = {
     "throughput": throughput,
     "embedded": embedded,
@@ -218,6 +262,7 @@ PARTS: dict[str, Callable[[Run], Figures]] = {
     "parts": parts,
     "growth": growth,
     "training": training,
+    "gpu": gpu,
     "quantization": quantization,
 }
 SLOW = ("training", "quantization")  # left out of --quick

@@ -43,6 +43,7 @@ def tables(figures: Figures) -> str:
         "parts": _parts,
         "growth": _growth,
         "training": _training,
+        "gpu": _gpu,
         "quantization": _quantization,
     }
     return "\n".join(made[name](figures[name]) + _footer(figures[name]) for name in made if name in figures)
@@ -131,7 +132,9 @@ def _start(part: Figures) -> str:
     rows = [[key.replace("seconds", "all together"), f"{part[key]['median']:.2f} s"] for key in keys]
     rows.append(["peak memory", f"{part['memory MiB']['median']:.0f} MiB"])
     if part.get("installed MB"):
-        rows.append(["installed size of komrc[serve]", f"{part['installed MB']:.0f} MB"])
+        size = part["installed MB"]
+        rows.append(["installed size of komrc[serve]: its packages' files", f"{size['packages']:.0f} MB"])
+        rows.append(["with the bytecode that pip compiles", f"{sum(size.values()):.0f} MB"])
     return "### Start of the embedded model, and size\n\n" + _table(["", ""], rows)
 
 
@@ -193,6 +196,20 @@ def _training(part: Figures) -> str:
         + f"\n{part['GFLOP/s']:.0f} GFLOP/s in forward and backward: {share:.2f} of what the matrix products "
         "alone reach in bf16.\n"
     )
+
+
+def _gpu(part: Figures) -> str:
+    text = "### Training on a GPU, KoBERT's architecture at 512 tokens\n\n"
+    if "not run" in part:
+        how = "`python -m benchmarks --only gpu` on a machine with one fills this in."
+        return f"{text}Not run: {part['not run']}. {how}\n"
+    rows = [
+        ["device", part["device"]],
+        ["real tokens a second", _range(part["real tokens a second"], 0)],
+        ["share of 989 TFLOP/s (target 0.40)", f"{part['share of 989 TFLOP/s']:.2f}"],
+        ["60,407 questions, 3 epochs", f"{part['minutes for KorQuAD']:.1f} minutes"],
+    ]
+    return text + _table(["", ""], rows)
 
 
 def _quantization(part: Figures) -> str:

@@ -1,6 +1,8 @@
 """Training as a process: reads a number, takes that many steps, prints seconds and real tokens.
 
-python -m benchmarks.training_worker komrc|2020 MODEL_FOLDER DATA.json WORK_FOLDER
+python -m benchmarks.training_worker komrc|2020|gpu MODEL_FOLDER DATA.json WORK_FOLDER
+
+"gpu" is komrc with batches that keep a large GPU busy.
 """
 
 from __future__ import annotations
@@ -11,7 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
 LENGTH = 512  # as in the commands of 2020
+GPU_TOKENS = 32_768  # in a batch
 
 
 class Meter:
@@ -26,6 +31,8 @@ class Meter:
     def before_step(self, tokens: int) -> None:
         if self.left == 0:
             if self.asked:
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
                 seconds = time.perf_counter() - self.began
                 reply = {"seconds": seconds, "answers": self.asked, "tokens": tokens - self.tokens_before}
                 print(json.dumps(reply), flush=True)
@@ -38,7 +45,7 @@ class Meter:
         self.left -= 1
 
 
-def with_komrc(folder: str, data: str, work: Path) -> None:
+def with_komrc(folder: str, data: str, work: Path, tokens: int | None) -> None:
     from komrc.training.options import TrainingOptions
     from komrc.training.run import train
     from komrc.training.trainer import SpanTrainer
@@ -57,7 +64,7 @@ def with_komrc(folder: str, data: str, work: Path) -> None:
         TrainingOptions(
             model=folder, model_type="kobert", train_file=(data,), output_dir=str(work / "training"),
             cache_dir=str(work / "cache"), overwrite_output_dir=True, max_seq_length=LENGTH, max_steps=10_000,
-            save_steps=-1, eval_steps=-1, logging_steps=10_000,
+            save_steps=-1, eval_steps=-1, logging_steps=10_000, tokens_per_batch=tokens,
         )
     )  # fmt: skip
 
@@ -84,10 +91,10 @@ def as_in_2020(folder: str, data: str) -> None:
 
 def main() -> None:
     kind, folder, data, work = sys.argv[1:]
-    if kind == "komrc":
-        with_komrc(folder, data, Path(work))
-    else:
+    if kind == "2020":
         as_in_2020(folder, data)
+    else:
+        with_komrc(folder, data, Path(work), GPU_TOKENS if kind == "gpu" else None)
 
 
 if __name__ == "__main__":
