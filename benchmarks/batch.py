@@ -75,12 +75,12 @@ class Noting:
 
 
 def write_data(path: Path, count: int, *, short: bool) -> Path:
-    """Real questions, again and again under new ids; ``short`` keeps 200 characters of each text."""
+    """Real questions, again and again under new ids; ``short`` keeps 60 characters of each text."""
     examples = spread(questions(), min(count, 5_000))
     with path.open("w", encoding="utf-8") as file:
         for n in range(count):
             e = examples[n % len(examples)]
-            context = e.context[:200] if short else e.context
+            context = e.context[:60] if short else e.context
             line = {"id": f"{n}", "question": e.question, "context": context}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
     return path
@@ -168,7 +168,7 @@ def memory(work: Path, counts: list[int], rounds: int) -> str:
         for kind in MEMORY:
             found = fresh(kind, data, work, cheap=True, shard_size=1000)
             rows[kind].append(f"{found['driver MiB']:.0f} / {found['largest actor MiB']:.0f}")
-    text = "Peak MiB of the driver / of the largest actor; shards of 1,000.\n\n"
+    text = "Peak MiB of the driver / of the largest actor; shards of 1,000, texts of 60 characters.\n\n"
     return text + _table(["", *(f"{count:,} questions" for count in counts)], list(rows.values()))
 
 
