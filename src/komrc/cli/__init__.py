@@ -1,7 +1,6 @@
 """The command line: parse, call one function. One module a command, each with ``add_parser`` and ``run``.
 
-Data goes to stdout, progress and logs to stderr. Exit codes: 0 done, 2 usage or input, 3 data, 4 model,
-5 download, 6 storage, 7 training, 8 engine, 1 anything else, 130 after Ctrl-C, 143 after SIGTERM.
+Data goes to stdout, progress and logs to stderr.
 """
 
 from __future__ import annotations
@@ -27,6 +26,9 @@ COMMANDS = {
     "demo": "the whole path on the bundled sample",
 }
 
+EXIT_CODES = """exit codes: 0 done, 2 usage or input, 3 data, 4 model, 5 download, 6 storage, 7 training,
+8 engine, 1 anything else, 130 after Ctrl-C, 143 after SIGTERM"""
+
 
 def build_parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
     """The parser with the named commands' own parsers below it."""
@@ -35,7 +37,8 @@ def build_parser(names: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentPar
         prog="komrc",
         usage="komrc [-h] [--version] COMMAND …",
         description="Korean extractive question answering: train, evaluate, serve.",
-        epilog=f"commands:\n{listing}\n\nkomrc COMMAND --help shows a command's options and examples.",
+        epilog=f"commands:\n{listing}\n\nkomrc COMMAND --help shows a command's options and examples.\n\n"
+        f"{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"komrc {__version__}")
