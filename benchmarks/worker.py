@@ -2,7 +2,7 @@
 
     python -m benchmarks.worker ENGINE MODEL_FOLDER PAIRS.json
 
-ENGINE is torch, torch-bf16, onnx or onnx-int8.
+ENGINE is what `komrc predict --engine` takes.
 """
 
 from __future__ import annotations
@@ -13,24 +13,12 @@ import time
 from pathlib import Path
 
 from komrc.reader import Reader
-from komrc.settings import ReaderSettings
-from komrc.tokenization import load_tokenizer
-
-
-def load(engine: str, folder: Path) -> Reader:
-    if engine != "torch-bf16":
-        return Reader.load(folder, engine=engine)  # type: ignore[arg-type]
-    from komrc.engines.torch import TorchEngine
-    from komrc.modeling import SpanReader
-
-    running = TorchEngine(SpanReader.from_pretrained(folder), precision="bf16")
-    return Reader(load_tokenizer(folder), running, ReaderSettings.load(folder))
 
 
 def main() -> None:
     engine, folder, path = sys.argv[1:]
     pairs = json.loads(Path(path).read_text(encoding="utf-8"))
-    reader = load(engine, Path(folder))
+    reader = Reader.load(folder, engine=engine)  # type: ignore[arg-type]
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         count = int(line)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import typing
 from dataclasses import dataclass, field
+from typing import Literal
 
 BOUNDARY_CLASSES = 8  # characters to drop at a token's edge: 0..7
+
+EngineName = Literal["auto", "torch", "torch-bf16", "onnx", "onnx-int8"]
+ENGINES: tuple[EngineName, ...] = typing.get_args(EngineName)
 
 
 @dataclass(frozen=True, slots=True)

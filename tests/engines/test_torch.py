@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,12 @@ transformers = pytest.importorskip("transformers")
 from komrc.engines import Batch  # noqa: E402
 from komrc.engines.torch import TorchEngine  # noqa: E402
 from komrc.errors import EngineError  # noqa: E402
-from komrc.modeling import SpanReader  # noqa: E402
+from komrc.modeling import SpanReader, onednn  # noqa: E402
+
+SMALL = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
+    "pad_token_id": 0,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +64,27 @@ def test_bfloat16_is_near_and_comes_back_in_float32(model: SpanReader) -> None:
     exact, near = TorchEngine(model).run(batch((9,))), TorchEngine(model, precision="bf16").run(batch((9,)))
     assert near.start.dtype == np.float32
     assert 0 < np.abs(exact.start - near.start).max() < 0.1
+
+
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta", "deberta-v2"])
+def test_a_model_loaded_for_bfloat16_is_near_one_loaded_for_float32(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    small = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64} if kind == "distilbert" else SMALL
+    config = transformers.AutoConfig.for_model(kind, vocab_size=50, max_position_embeddings=32, **small)
+    model = SpanReader(transformers.AutoModelForQuestionAnswering.from_config(config), boundary=True)
+    model.save(tmp_path)
+    exact, near = TorchEngine.load(tmp_path), TorchEngine.load(tmp_path, "torch-bf16")
+    assert (exact.name, near.name) == ("torch", "torch-bf16")
+    converted = any(isinstance(module, onednn.BFloat16Linear) for module in near.model.modules())
+    assert converted == (near.model.packs and onednn.available())
+    given = batch((9, 4, 12))
+    mask = given.attention_mask.astype(bool)
+    plain, wanted, found = TorchEngine(model).run(given), exact.run(given), near.run(given)
+    for name in ("start", "end", "drop_front", "drop_back"):
+        a, b, c = (getattr(x, name)[mask] for x in (plain, wanted, found))
+        np.testing.assert_allclose(b, a, atol=1e-5)
+        assert c.dtype == np.float32
+        assert 0 < np.abs(c - a).max() < 0.05
 
 
 def test_what_torch_refuses_is_an_engine_error(model: SpanReader) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from komrc import datasets, evaluation
 from komrc.errors import UsageError
+from komrc.types import ENGINES
 
 EXAMPLES = """\
 examples:
@@ -48,7 +49,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "--engine",
-        choices=("auto", "torch", "onnx", "onnx-int8"),
+        choices=ENGINES,
         default="auto",
         help="what runs --model (default: auto, what the folder and the installation have)",
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from komrc.cli import reader_options
 from komrc.errors import UsageError
+from komrc.types import ENGINES
 
 if TYPE_CHECKING:
     from komrc.predicting.model import Model
@@ -61,7 +62,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     reader_options.add_arguments(
         parser,
-        more_engines=(RAY, *(f"{RAY}:{engine}" for engine in reader_options.ENGINES)),
+        more_engines=(RAY, *(f"{RAY}:{engine}" for engine in ENGINES)),
         more="; ray, or ray:ENGINE: in actors on Ray",
     )
     parser.add_argument(
@@ -162,5 +163,5 @@ def _to_folder(args: argparse.Namespace, source: Source, model: Model, *, on_ray
     count = args.actors or 1
     actors: Actors = partial(processes.run, actors=count)
     if on_ray:
-        actors = partial(ray.run, actors=count, gpus=model.engine == "torch")
+        actors = partial(ray.run, actors=count, gpus=model.engine.startswith("torch"))
     return predict_folder(source, job, actors, run=model.identity(), restart=args.restart)

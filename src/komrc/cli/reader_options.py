@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from komrc.types import ENGINES
+
 if TYPE_CHECKING:
     from komrc.reader import Reader
-
-
-ENGINES = ("auto", "torch", "onnx", "onnx-int8")
 
 
 def add_arguments(

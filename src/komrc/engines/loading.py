@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import typing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -12,10 +11,13 @@ from komrc import model_folder
 from komrc.engines import Engine
 from komrc.engines.onnx import GRAPHS, OnnxEngine
 from komrc.errors import EngineError, UsageError
+from komrc.types import ENGINES, EngineName
+
+__all__ = ["EngineName", "chosen_engine", "load_engine"]
 
 logger = logging.getLogger(__name__)
 
-EngineName = Literal["auto", "torch", "onnx", "onnx-int8"]
+_Chosen = Literal["torch", "torch-bf16", "onnx", "onnx-int8"]
 
 
 def load_engine(folder: Path, engine: EngineName = "auto") -> Engine:
@@ -25,26 +27,37 @@ def load_engine(folder: Path, engine: EngineName = "auto") -> Engine:
     for a damaged model.
     """
     chosen = chosen_engine(folder, engine)
-    found = _torch(folder) if chosen == "torch" else OnnxEngine.load(folder, chosen)
+    found: Engine
+    match chosen:
+        case "onnx" | "onnx-int8":
+            found = OnnxEngine.load(folder, chosen)
+        case _:
+            found = _torch(folder, chosen)
     if engine == "auto":
         logger.info("%s: engine %s", folder, found.name)
     return found
 
 
-def chosen_engine(folder: Path, engine: EngineName = "auto") -> Literal["torch", "onnx", "onnx-int8"]:
+def chosen_engine(folder: Path, engine: EngineName = "auto") -> _Chosen:
     """What ``load_engine`` loads, without loading it. Raises UsageError, ModelError."""
-    names = typing.get_args(EngineName)
-    if engine not in names:
-        raise UsageError(f"no engine is called {engine!r}", where="engine", fix=f"choose {', '.join(names)}")
+    if engine not in ENGINES:
+        raise UsageError(
+            f"no engine is called {engine!r}", where="engine", fix=f"choose {', '.join(ENGINES)}"
+        )
     model_folder.check(folder)
     graphs = [name for name, graph in GRAPHS.items() if (folder / graph).is_file()]
-    if engine == "torch" or (engine == "auto" and not graphs):
-        return "torch"
-    # "onnx" takes the int8 graph where there is no other.
-    return "onnx" if engine != "onnx-int8" and graphs != ["onnx-int8"] else "onnx-int8"
+    match engine:
+        case "torch" | "torch-bf16":
+            return engine
+        case "auto" if not graphs:
+            return "torch"
+        case "onnx-int8":
+            return engine
+        case _:  # "onnx", too, takes the int8 graph where there is no other
+            return "onnx-int8" if graphs == ["onnx-int8"] else "onnx"
 
 
-def _torch(folder: Path) -> Engine:
+def _torch(folder: Path, name: Literal["torch", "torch-bf16"]) -> Engine:
     if find_spec("torch") is None or find_spec("transformers") is None:
         raise EngineError(
             "the torch engine needs PyTorch and transformers",
@@ -53,4 +66,4 @@ def _torch(folder: Path) -> Engine:
         )
     from komrc.engines.torch import TorchEngine
 
-    return TorchEngine.load(folder)
+    return TorchEngine.load(folder, name)

@@ -7,7 +7,6 @@ import logging
 import math
 import os
 import platform
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from komrc.engines import Batch, Logits
+from komrc.engines.portions import TOKENS, in_portions
 from komrc.errors import EngineError, ModelError
 from komrc.model_folder import read_header
 
@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 GRAPHS = {"onnx": "model.onnx", "onnx-int8": "model-int8.onnx"}
 WEIGHTS = "model.safetensors"
 HEADER_KEY = "weights_header_sha256"  # in a graph that reads its weights out of WEIGHTS
-_PORTION = 640  # padded tokens that are run together
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of processor time in so many of the clock
 _OUTPUTS = ("start", "end", "drop_front", "drop_back")
 
@@ -100,43 +99,13 @@ class OnnxEngine:
 
     def run(self, batch: Batch) -> Logits:
         """Logits of a batch. Raises EngineError where ONNX Runtime fails."""
+        return in_portions(batch, self._outputs, TOKENS if self.masked else 0)
+
+    def _outputs(self, batch: Batch) -> list[NDArray[np.float32]]:
         ids, types = batch.input_ids, batch.token_type_ids
-        lengths = batch.attention_mask.sum(axis=1)
-        results: list[NDArray[np.float32]] = []
-        for first, last in self._portions(lengths):
-            longest = int(lengths[first:last].max())
-            cut = (slice(first, last), slice(0, longest))
-            mask = batch.attention_mask[cut] if self.masked else None
-            portion = self._outputs(ids[cut], mask, None if types is None else types[cut])
-            if not results:
-                results = [np.zeros((*ids.shape, *values.shape[2:]), np.float32) for values in portion]
-            for target, values in zip(results, portion, strict=True):
-                target[cut] = values
-        return Logits(*results)
-
-    def _portions(self, lengths: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-        """Rows [first, last) to run together: one at a time without a mask, else as many as the caches hold.
-
-        On a CPU a few hundred tokens keep every core busy, and more of them only move activations out of
-        the caches.
-        """
-        first, longest = 0, 0
-        for row, length in enumerate(lengths.tolist()):
-            longest = max(longest, length)
-            if row > first and (not self.masked or (row + 1 - first) * longest > _PORTION):
-                yield first, row
-                first, longest = row, length
-        yield first, len(lengths)
-
-    def _outputs(
-        self,
-        ids: NDArray[np.int64],
-        mask: NDArray[np.int64] | None,
-        types: NDArray[np.int64] | None,
-    ) -> list[NDArray[np.float32]]:
         feeds: dict[str, NDArray[Any]] = {"input_ids": np.ascontiguousarray(ids)}
-        if mask is not None:
-            feeds["attention_mask"] = np.ascontiguousarray(mask)
+        if self.masked:
+            feeds["attention_mask"] = np.ascontiguousarray(batch.attention_mask)
         if "token_type_ids" in self.inputs:
             feeds["token_type_ids"] = np.zeros_like(ids) if types is None else np.ascontiguousarray(types)
         try:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from komrc.engines import Batch, Logits
+from komrc.engines.portions import TOKENS, in_portions
 from komrc.errors import EngineError
-from komrc.modeling import SpanReader
+from komrc.modeling import SpanReader, onednn
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -24,43 +26,61 @@ class TorchEngine:
         precision: "bf16" runs matrix products in bfloat16 (autocast); logits come back in float32.
     """
 
-    name = "torch"
-
     def __init__(self, model: SpanReader, *, precision: Literal["fp32", "bf16"] = "fp32") -> None:
         self.model = model
-        self.precision = precision
+        self.name = "torch" if precision == "fp32" else "torch-bf16"
+        self.autocast = precision == "bf16"
 
     @classmethod
-    def load(cls, folder: Path) -> TorchEngine:
+    def load(cls, folder: Path, name: Literal["torch", "torch-bf16"] = "torch") -> TorchEngine:
         """The model of a folder, on the GPU where there is one. Raises ModelError."""
-        model = SpanReader.from_pretrained(folder)
-        return cls(model.to("cuda") if torch.cuda.is_available() else model)
+        model = SpanReader.from_pretrained(folder, attention_dropout=0.0)
+        engine = cls(model, precision="fp32" if name == "torch" else "bf16")
+        if torch.cuda.is_available():
+            engine.model = model.to("cuda")
+            if engine.autocast:  # what the kernel for packed windows wants
+                model.attention = "packed"
+            return engine
+        model.attention = "packed"
+        if engine.autocast and model.packs and onednn.available():
+            onednn.to_bfloat16(model.qa.base_model, TOKENS)
+            engine.autocast = False  # these layers cast for themselves
+        return engine
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> Logits:
         """Logits of a batch. Raises EngineError where PyTorch fails, as for want of memory."""
-        device = next(self.model.parameters()).device
-
-        def tensor(array: NDArray[Any]) -> torch.Tensor:
-            return torch.from_numpy(array).to(device)
-
         training = self.model.training
         if training:
             self.model.eval()
         try:
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            if self._device.type == "cpu":
+                return in_portions(batch, self._outputs)
+            return Logits(*self._outputs(batch))
+        finally:
+            if training:
+                self.model.train()
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _outputs(self, batch: Batch) -> list[NDArray[np.float32]]:
+        device = self._device
+
+        def tensor(array: NDArray[Any]) -> torch.Tensor:
+            return torch.from_numpy(array).to(device)
+
+        types = batch.token_type_ids
+        try:
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
                 outputs = self.model(
                     tensor(batch.input_ids),
                     tensor(batch.attention_mask),
-                    None if batch.token_type_ids is None else tensor(batch.token_type_ids),
+                    None if types is None else tensor(types),
                 )
         except (RuntimeError, IndexError) as error:
             raise EngineError(
                 f"PyTorch failed on a batch of {batch.input_ids.shape} tokens ({error})", where=str(device)
             ) from error
-        finally:
-            if training:
-                self.model.train()
-        start, end, front, back = (None if x is None else x.float().cpu().numpy() for x in outputs)
-        assert start is not None and end is not None
-        return Logits(start, end, front, back)
+        return [output.float().cpu().numpy() for output in outputs if output is not None]

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from komrc.errors import UsageError
-
-ENGINES = ("auto", "torch", "onnx", "onnx-int8")
+from komrc.types import ENGINES
 
 
 def _option(default: Any, help_text: str, *, low: float | None = None, choices: tuple[str, ...] = ()) -> Any:

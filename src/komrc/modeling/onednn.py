@@ -1,0 +1,56 @@
+"""Linear layers for inference in bfloat16 whose weights lie as oneDNN wants them.
+
+PyTorch's own linear layer brings the weights into that order anew at every call, which takes longer than the
+product itself at a few hundred tokens. The operator is the one that torch.compile uses.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+_HEADS = 8  # a linear layer this narrow is a head: it decides everything and costs nothing
+
+
+def available() -> bool:
+    """Whether this PyTorch and processor have the operator."""
+    return hasattr(torch.ops.mkldnn, "_linear_pointwise") and bool(
+        torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    )
+
+
+class BFloat16Linear(nn.Module):
+    """``nn.Linear`` for inference, maybe with GELU behind it: any float -> bfloat16."""
+
+    def __init__(self, layer: nn.Linear, after: Literal["none", "gelu"], rows: int) -> None:
+        super().__init__()
+        weight = layer.weight.detach().bfloat16()
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+        self.bias = None if layer.bias is None else layer.bias.detach().bfloat16()
+        self.after = after
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[..., in] -> [..., out]"""
+        operator: Any = torch.ops.mkldnn._linear_pointwise
+        found: Tensor = operator(inputs.bfloat16(), self.weight, self.bias, self.after, [], "none")
+        return found
+
+
+def to_bfloat16(encoder: nn.Module, rows: int) -> None:
+    """Replace an encoder's linear layers in place, for products of about so many rows.
+
+    Whatever stands between them stays in float32.
+    """
+    from transformers.activations import GELUActivation
+
+    for module in list(encoder.modules()):
+        # What BERT and its kin call the layer whose output goes through GELU.
+        fused = isinstance(getattr(module, "intermediate_act_fn", None), GELUActivation)
+        for name, layer in list(module.named_children()):
+            if isinstance(layer, nn.Linear) and layer.out_features > _HEADS:
+                gelu = fused and name == "dense"
+                setattr(module, name, BFloat16Linear(layer, "gelu" if gelu else "none", rows))
+        if fused:
+            module.intermediate_act_fn = nn.Identity()
