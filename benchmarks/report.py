@@ -78,7 +78,9 @@ def _targets(figures: Figures) -> str:
         rows.append(("start to first answer, s", part["seconds"]["median"], 1.5, False))
         rows.append(("its peak memory, MB", part["memory MiB"]["median"] * 2**20 / 1e6, 250, False))
         if part.get("installed MB"):
-            rows.append(("installed komrc[serve], MB", part["installed MB"]["packages"], 250, False))
+            size = part["installed MB"]
+            rows.append(("installed komrc[serve], MB, packages' files", size["packages"], 250, False))
+            rows.append(("the same with pip's bytecode", sum(size.values()), 250, False))
     if (part := figures.get("parts")) and part["questions"] == DEV:  # the targets are for the whole dev set
         many = part["features of many"]
         rows.append(("windows of the dev set, s", part["features"]["median"], 0.6, False))
@@ -86,15 +88,11 @@ def _targets(figures: Figures) -> str:
         rows.append(("their memory above start, MB", many["MB above start"], 300, False))
         rows.append(("decoding of the dev set, s", part["decoding"]["median"], 3, False))
     head = ["", "found", "target", ""]
-    lines = [
-        [
-            name,
-            f"{v:.2f}",
-            f"{'at least' if more else 'at most'} {t:g}",
-            "met" if v == t or (v > t) == more else "missed",
-        ]
-        for name, v, t, more in rows
-    ]
+    lines = []
+    for name, value, target, more in rows:
+        met = value >= target if more else value <= target
+        bound = f"at {'least' if more else 'most'} {target:g}"
+        lines.append([name, f"{value:.2f}", bound, "met" if met else "missed"])
     return "### Targets\n\n" + _table(head, lines)
 
 
