@@ -197,6 +197,17 @@ def test_shards_outside_the_folder_are_refused(folder: Path, name: object) -> No
     refused(folder, "outside the folder|can't be read")
 
 
+def test_files_of_any_name_that_others_name_may_be_no_links_out(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder.parent / "secret.safetensors")
+    (folder / "notes.txt").symlink_to("../secret.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "notes.txt"}}))
+    refused(folder, "link out of the model folder")
+    (folder / "model.safetensors.index.json").unlink()
+    (folder / "tokenizer.json").unlink()
+    edit(folder / "tokenizer_config.json", tokenizer_class="XLMRobertaTokenizer", vocab_file="notes.txt")
+    refused(folder, "link out of the model folder")
+
+
 @pytest.mark.parametrize("key", ["vocab_file", "tokenizer_file", "spm_file", "merges_file"])
 def test_tokenizer_files_outside_the_folder_are_refused(folder: Path, key: str) -> None:
     (folder / "tokenizer.json").unlink()
@@ -211,7 +222,10 @@ def test_an_onnx_graph_can_not_point_outside(folder: Path) -> None:
     (folder.parent / "secret").write_bytes(np.arange(64, dtype=np.float32).tobytes())
     helper, kinds = onnx.helper, onnx.TensorProto
     weight = kinds(name="w", data_type=kinds.FLOAT, dims=[64], data_location=kinds.EXTERNAL)
-    for place in ("../secret", str(folder.parent / "secret")):
+    (folder / "link").symlink_to("../secret")
+    (folder / "below").mkdir()
+    (folder / "below/link").symlink_to("../../secret")
+    for place in ("../secret", str(folder.parent / "secret"), "link", "below/link"):
         del weight.external_data[:]
         weight.external_data.add(key="location", value=place)
         value = helper.make_tensor_value_info
@@ -342,7 +356,7 @@ def test_json_that_is_none_is_refused(folder: Path, name: str, content: bytes) -
 
 
 def test_json_of_gigabytes_is_not_read(folder: Path) -> None:
-    for name in ("config.json", "tokenizer_config.json", "tokenizer.json", "komrc.json"):
+    for name in ("config.json", "tokenizer_config.json", "tokenizer.json", "komrc.json", "vocab.txt"):
         before = (folder / name).read_bytes() if (folder / name).exists() else None
         with (folder / name).open("wb") as file:
             file.truncate(2 << 30)  # sparse

@@ -179,14 +179,24 @@ def test_trimmed_answers_keep_what_they_were(monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Broken(FakeEngine):
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = np.float32(value)
+
     def run(self, batch: Batch) -> Logits:
         logits = super().run(batch)
-        return Logits(logits.start, logits.end * np.float32(np.nan))
+        return Logits(np.full_like(logits.start, self.value), np.full_like(logits.end, self.value))
 
 
-def test_values_that_are_not_numbers_are_an_error() -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1.7e38, -3e38])
+def test_values_that_are_not_numbers_or_whose_sums_are_not_are_an_error(value: float) -> None:
     with pytest.raises(EngineError, match="not numbers"):
-        reader(Broken()).read("누가?", CONTEXT)
+        reader(Broken(value)).read("누가?", CONTEXT)
+
+
+@pytest.mark.parametrize("value", [9e29, -9e29, 0.0])
+def test_the_largest_values_still_give_scores(value: float) -> None:
+    assert 0 <= reader(Broken(value)).read("누가?", CONTEXT)[0].score <= 1
 
 
 def test_candidates_are_those_the_answers_come_from() -> None:
@@ -210,5 +220,5 @@ def test_the_embedded_model_answers() -> None:
 
 
 def test_an_unknown_engine_is_one_message() -> None:
-    with pytest.raises(UsageError, match=r"no engine is called 'tf'.*auto, torch, onnx, onnx-int8"):
+    with pytest.raises(UsageError, match=r"no engine is called 'tf'.*auto, torch, torch-bf16, onnx"):
         Reader.load(engine="tf")  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ import logging
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,9 @@ from komrc.types import Example, Gold
 
 MAX_BYTES = 1 << 30
 MAX_BYTES_VARIABLE = "KOMRC_MAX_DATA_BYTES"
+
+_LONGEST_PATH, _LONGEST_KEY = 500, 80  # characters that a message shows
+_MOST_SEARCHED = 100_000_000  # characters that are searched for where misplaced answers stand
 
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -161,8 +165,8 @@ class _Repeated(dict[str, Any]):
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        names = [name for name, _ in pairs]
-        self.names = sorted({name for name in names if names.count(name) > 1})
+        counts = Counter(name for name, _ in pairs)
+        self.names = sorted(name for name, count in counts.items() if count > 1)
 
 
 def read_json(path: str | Path, *, max_bytes: int | None = None) -> Document:
@@ -262,7 +266,13 @@ def _lone_surrogate(text: str) -> bool:
     return _SURROGATE.search(text) is not None
 
 
-def _child(path: str, key: str) -> str:
+def _child(path: str, key: str | int) -> str:
+    """The JSON path of what is below; one that is too long to be read is cut, and so is such a key."""
+    if len(path) > _LONGEST_PATH:
+        return path if path.endswith("…") else f"{path}…"
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    key = key if len(key) <= _LONGEST_KEY else f"{key[:_LONGEST_KEY]}…"
     if key.isidentifier():
         return f"{path}.{key}"
     return f"{path}[{json.dumps(key)}]"  # ASCII: a key may hold a lone surrogate
@@ -270,16 +280,19 @@ def _child(path: str, key: str) -> str:
 
 def _oddities(root: object) -> Iterator[Problem]:
     """Every NaN, repeated key and lone surrogate below ``root``, in document order."""
-    stack: list[tuple[str, object]] = [("$", root)]
+    stack: list[tuple[str, str | int | None, object]] = [("$", None, root)]
     while stack:
-        path, value = stack.pop()
+        above, last, value = stack.pop()
+        if value is None or isinstance(value, bool | int | float):
+            continue
+        path = above if last is None else _child(above, last)
         if isinstance(value, _NotANumber):
             yield Problem(path, f"is {value.name}, which JSON does not have", "give a number")
         elif isinstance(value, str):
             if _lone_surrogate(value):
                 yield Problem(path, "holds half of a surrogate pair", "write the whole character")
         elif isinstance(value, list):
-            stack.extend((f"{path}[{i}]", value[i]) for i in range(len(value) - 1, -1, -1))
+            stack.extend((path, i, value[i]) for i in range(len(value) - 1, -1, -1))
         elif isinstance(value, dict):
             if isinstance(value, _Repeated):
                 names = ", ".join(
@@ -289,7 +302,7 @@ def _oddities(root: object) -> Iterator[Problem]:
             for key in value:
                 if _lone_surrogate(key):
                     yield Problem(_child(path, key), "its name holds half of a surrogate pair", "rename it")
-            stack.extend((_child(path, key), value[key]) for key in reversed(value))
+            stack.extend((path, key, value[key]) for key in reversed(value))
 
 
 # --- JSON -> Examples --------------------------------------------------------------------------------------
@@ -328,6 +341,7 @@ class _Scan:
     articles: int = 0
     paragraphs: int = 0
     unreadable: int = 0
+    searched: int = 0  # characters
 
     def add(self, path: str, what: str, fix: str, name: str | None = None) -> None:
         self.problems.append(Problem(path, what, fix, name))
@@ -484,7 +498,11 @@ class _Scan:
             elif text is not None and start is not None:
                 golds.append(Gold(text, start))
                 if context is not None and (start < 0 or not context.startswith(text, start)):
-                    what, fix = _misplaced(text, start, context)
+                    self.searched += len(context)
+                    if self.searched <= _MOST_SEARCHED:
+                        what, fix = _misplaced(text, start, context)
+                    else:
+                        what, fix = f"is {start}, where the text does not stand", "correct it"
                     self.add(f"{here}.answer_start", what, fix, name)
         return tuple(golds)
 
@@ -495,14 +513,11 @@ def _misplaced(text: str, start: int, context: str) -> tuple[str, str]:
         there = f"the context has {_short(context[start : start + len(text)])} there, not {_short(text)}"
     else:
         there = f"the context has {len(context)} characters, and the answer is {_short(text)}"
-    places = []
-    at = context.find(text)
-    while at >= 0:
-        places.append(at)
-        at = context.find(text, at + 1)
-    if places:
-        nearest = min(places, key=lambda place: abs(place - start))
-        often = f" ({len(places)} places hold that text)" if len(places) > 1 else ""
+    if count := context.count(text):
+        before = context.rfind(text, 0, max(0, start) + len(text))
+        behind = context.find(text, max(0, start))
+        nearest = min((at for at in (before, behind) if at >= 0), key=lambda at: abs(at - start))
+        often = f" ({count} places hold that text)" if count > 1 else ""
         fix = f"the nearest place with that text is {nearest}{often}"
     elif unicodedata.normalize("NFC", text) in unicodedata.normalize("NFC", context):
         fix = "the text stands in the context in another Unicode form (NFC, NFD): copy it from there"

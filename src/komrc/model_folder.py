@@ -31,6 +31,9 @@ _MOST_TENSORS = 20_000
 _MOST_LAYERS = 200
 _LARGEST_NUMBER = 1 << 31
 _LONGEST_LIST = 10_000
+_LONGEST_PATH = 200  # characters of it that are shown
+_MOST_SIDES = 64  # of a tensor; NumPy's limit
+_TOKENIZERS = ("*token*.json", "vocab*", "merges.txt", "*.model")
 
 _BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
@@ -58,23 +61,23 @@ def check(folder: Path) -> None:
 
     Raises ModelError.
     """
-    root = folder.resolve()
-    roots = [root]
-    if root.parent.name == "snapshots":  # huggingface_hub's cache keeps the bytes beside its snapshots
-        roots.append(root.parent.parent / "blobs")
+    roots = _roots(folder)
     try:
         names = sorted(path.name for path in folder.iterdir())
     except OSError as error:
         raise ModelError(f"can't be read ({error.strerror or error})", where=str(folder)) from error
     for name in names:
-        if any(fnmatch(name, pattern) for pattern in OPENED):
+        if name == storage.MANIFEST or any(fnmatch(name, pattern) for pattern in OPENED):
             _check_place(folder / name, roots)
     for name in names:
         if name == "config.json":
             check_config(read_json(folder / name, limit=_LARGEST_CONFIG), folder / name)
         elif name.endswith(".safetensors"):
             read_header(folder / name)
-        elif fnmatch(name, "*token*.json") and (folder / name).stat().st_size > LARGEST_JSON:
+        elif (
+            any(fnmatch(name, pattern) for pattern in _TOKENIZERS)
+            and (folder / name).stat().st_size > LARGEST_JSON
+        ):
             _refuse(folder / name, f"is larger than {LARGEST_JSON:,} bytes", "use another model")
 
 
@@ -87,9 +90,10 @@ def verify(folder: Path) -> None:
         return
     names = [p.name for p in folder.iterdir() if any(fnmatch(p.name, pattern) for pattern in OPENED)]
     try:
-        listed = json.loads((folder / storage.MANIFEST).read_bytes())["files"]
-        names += [name for name in listed if any(fnmatch(name, pattern) for pattern in OPENED)]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        listed = read_json(folder / storage.MANIFEST, limit=storage.LARGEST_MANIFEST)["files"]
+        plain = [name for name in listed if "/" not in name]
+        names += [name for name in plain if any(fnmatch(name, pattern) for pattern in OPENED)]
+    except (ModelError, FileNotFoundError, KeyError, TypeError):
         pass  # verify_folder says so
     problems = storage.verify_folder(folder, set(names))
     if problems:
@@ -154,9 +158,15 @@ def _entries(value: Any, prefix: str = "") -> Iterator[tuple[str, str, Any]]:
         if where:
             yield where, key, found
         if isinstance(found, dict):
-            stack.extend((f"{where}.{k}" if where else k, k, v) for k, v in found.items())
+            stack.extend((_below(where, k), k, v) for k, v in found.items())
         elif isinstance(found, list) and len(found) <= _LONGEST_LIST:
             stack.extend((f"{where}[{i}]", key, v) for i, v in enumerate(found))
+
+
+def _below(where: str, key: str) -> str:
+    """The place of a key, as far as a message shows it."""
+    key = key[:_LONGEST_PATH]
+    return f"{where}.{key}"[-_LONGEST_PATH:] if where else key
 
 
 def _shown(value: int) -> str:
@@ -207,6 +217,8 @@ def read_header(path: Path) -> Header:
 
 def _check_tensor(name: str, entry: dict[str, Any], room: int) -> None:
     shape, (begin, end) = entry["shape"], entry["data_offsets"]
+    if len(shape) > _MOST_SIDES:
+        raise ValueError(f"{name!r} has {len(shape):,} sides")
     if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
         raise ValueError(f"{name!r} has a shape or place that is no whole number")
     size = _BYTES.get(entry["dtype"])
@@ -217,6 +229,14 @@ def _check_tensor(name: str, entry: dict[str, Any], room: int) -> None:
 
 
 # --- places ------------------------------------------------------------------------------------------------
+
+
+def _roots(folder: Path) -> list[Path]:
+    """Where a model folder's bytes may lie."""
+    root = folder.resolve()
+    if root.parent.name == "snapshots":  # huggingface_hub's cache keeps the bytes beside its snapshots
+        return [root, root.parent.parent / "blobs"]
+    return [root]
 
 
 def _check_place(path: Path, roots: list[Path]) -> None:
@@ -235,7 +255,7 @@ def _check_place(path: Path, roots: list[Path]) -> None:
 
 
 def member(folder: Path, name: object, *, named_in: Path) -> Path:
-    """The file of a folder that another file names; a plain name is all that may stand there.
+    """The file of a folder that another file names: a plain name, and no link that leads out of the folder.
 
     Raises ModelError.
     """
@@ -244,7 +264,10 @@ def member(folder: Path, name: object, *, named_in: Path) -> Path:
     )
     if not plain or "\0" in str(name):
         _refuse(named_in, f"names a file outside the folder: {name!r}", _AGAIN)
-    return folder / str(name)
+    path = folder / str(name)
+    if path.exists() or path.is_symlink():
+        _check_place(path, _roots(folder))
+    return path
 
 
 def _refuse(path: Path, what: str, fix: str) -> NoReturn:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TOKEN_BUDGET = 4096  # padded tokens of a batch
+_BEYOND_ANY_LOGIT = 1e30  # sums and quotients of smaller ones stay within float32
 _PAIRS_AT_FIRST, _PAIRS_AT_ONCE = 16, 256  # held in memory and sorted by length together
 
 
@@ -324,9 +325,9 @@ def _check(text: object, what: str, name: str) -> None:
 
 def _check_finite(logits: FlatLogits, engine: str) -> None:
     for values in (logits.start, logits.end, logits.drop_front, logits.drop_back):
-        if values is not None and not np.isfinite(values).all():
+        if values is not None and not (np.abs(values) < _BEYOND_ANY_LOGIT).all():
             raise EngineError(
-                "the model gave values that are not numbers",
+                "the model gave values that are not numbers, or beyond all measure",
                 where=f"engine {engine}",
                 fix="train the model again, or take the fp32 engine",
             )

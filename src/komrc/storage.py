@@ -29,7 +29,7 @@ from komrc.errors import KomrcError, StorageError
 MANIFEST = "manifest.json"
 TEMPORARY = ".tmp-"  # .tmp-<8 hex digits>-<name>: half-written, or on its way out
 _FORMER = ".old-"  # .old-<8 hex digits>-<name>: what stood at <name>, while another takes its place
-_LARGEST_MANIFEST = 16 << 20  # bytes
+LARGEST_MANIFEST = 16 << 20  # bytes
 _RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Linux
 
@@ -362,7 +362,7 @@ def manifest_of(files: Mapping[str, Mapping[str, object]]) -> bytes:
 
 def _read_manifest(path: Path) -> dict[str, tuple[int, str]]:
     """Size and SHA-256 by name. Raises ValueError, KeyError or TypeError where a single byte is wrong."""
-    if path.stat().st_size > _LARGEST_MANIFEST:
+    if path.stat().st_size > LARGEST_MANIFEST:
         raise ValueError("too large")
     raw = path.read_bytes()
     entries = json.loads(raw)["files"]

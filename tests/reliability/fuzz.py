@@ -77,7 +77,7 @@ def fuzz(name: str, seconds: float, seed: int, corpus: Path, findings: Path, rep
 
     # Time is measured here, in processor seconds: the machine may be busy, or stop this process for a while.
     options = [
-        "-timeout=0",
+        "-timeout=1000000",
         f"-rss_limit_mb={MEMORY}",
         f"-max_len={LONGEST_INPUT}",
         f"-seed={seed + 1}",
