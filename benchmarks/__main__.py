@@ -112,15 +112,16 @@ def throughput(run: Run) -> Figures:
 def embedded(run: Run) -> Figures:
     """The embedded model: questions a second, and milliseconds for one question on 500 characters."""
     plain = workload.plain_embedded(run.work / "embedded")
+    engines = ("torch", "torch-bf16", "onnx-int8")
     count = 8 if run.quick else 96
     examples = workload.spread(workload.questions(), count)
     pairs = workload.write_pairs(examples, run.work / "embedded-pairs.json")
-    with running(contenders(run, hub.embedded_model(), plain, pairs, ("torch", "onnx-int8"))) as workers:
+    with running(contenders(run, hub.embedded_model(), plain, pairs, engines)) as workers:
         found = interleaved(workers, count, rounds=run.rounds, warm=8)
         memory = {name: worker.memory() / 2**20 for name, worker in workers.items()}
     close = min(workload.questions(), key=lambda e: abs(len(e.context) - 500))
     one = workload.write_pairs([close], run.work / "one-pair.json")
-    with running(contenders(run, hub.embedded_model(), plain, one, ("torch", "onnx-int8"))) as workers:
+    with running(contenders(run, hub.embedded_model(), plain, one, engines)) as workers:
         single = interleaved(workers, 1, rounds=5 if run.quick else 41, warm=1)
     return {
         "questions": count,
