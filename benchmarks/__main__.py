@@ -79,7 +79,7 @@ def rates(found: dict[str, Summary], count: int) -> dict[str, dict[str, float]]:
 def throughput(run: Run) -> Figures:
     """KoBERT's architecture, random weights, real tokenizer and questions: questions a second."""
     folder = workload.kobert(run.work / "kobert")
-    count = 4 if run.quick else 48
+    count = 4 if run.quick else 24
     examples = workload.spread(workload.questions(), count)
     pairs = workload.write_pairs(examples, run.work / "kobert-pairs.json")
     windows = build_windows(examples, load_tokenizer(folder), WindowConfig(), labels=False)
@@ -185,7 +185,7 @@ def quantization(run: Run) -> Figures:
     """Accuracy and speed of several ways to quantize, on the embedded model's weights."""
     shared = workload.SHARED / "models/komrc-small-v0"
     source = shared if shared.is_dir() else hub.embedded_model()
-    return script("quantization", source, run.work / "quantization", 16 if run.quick else 1155)
+    return script("quantization", source, run.work / "quantization", 16 if run.quick else 385)
 
 
 def training_data() -> Path:

@@ -30,6 +30,7 @@ class TorchEngine:
         self.model = model
         self.name = "torch" if precision == "fp32" else "torch-bf16"
         self.autocast = precision == "bf16"
+        self.portion = TOKENS  # computed at once on a CPU
 
     @classmethod
     def load(cls, folder: Path, name: Literal["torch", "torch-bf16"] = "torch") -> TorchEngine:
@@ -43,8 +44,9 @@ class TorchEngine:
             return engine
         model.attention = "packed"
         if engine.autocast and model.packs and onednn.available():
-            onednn.to_bfloat16(model.qa.base_model, TOKENS)
+            onednn.to_bfloat16(model.qa.base_model)
             engine.autocast = False  # these layers cast for themselves
+            engine.portion = onednn.ROWS
         return engine
 
     @torch.inference_mode()
@@ -55,7 +57,7 @@ class TorchEngine:
             self.model.eval()
         try:
             if self._device.type == "cpu":
-                return in_portions(batch, self._outputs)
+                return in_portions(batch, self._outputs, self.portion)
             return Logits(*self._outputs(batch))
         finally:
             if training:
