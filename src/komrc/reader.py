@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TOKEN_BUDGET = 4096  # padded tokens of a batch
-_BEYOND_ANY_LOGIT = 1e30  # sums and quotients of smaller ones stay within float32
+_BEYOND_ANY_LOGIT = 1e34  # sums and quotients of smaller ones stay within float32
 _PAIRS_AT_FIRST, _PAIRS_AT_ONCE = 16, 256  # held in memory and sorted by length together
 
 
