@@ -31,6 +31,7 @@ from benchmarks.rounds import ROOT, Summary, interleaved, running, say
 from komrc import hub, load_squad
 from komrc.features import WindowConfig, build_windows
 from komrc.tokenization import load_tokenizer
+from komrc.types import ENGINES
 
 Figures = dict[str, Any]
 
@@ -84,7 +85,7 @@ def throughput(run: Run) -> Figures:
     pairs = workload.write_pairs(examples, run.work / "kobert-pairs.json")
     windows = build_windows(examples, load_tokenizer(folder), WindowConfig(), labels=False)
     lengths = [int(n) for n in np.diff(windows.indptr)]
-    engines = ("torch", "onnx", "torch-bf16", "onnx-int8")
+    engines = tuple(name for name in ENGINES if name != "auto")
     speeds = [script("gemm")]
     with running(contenders(run, folder, folder, pairs, engines)) as workers:
         found = interleaved(workers, count, rounds=run.rounds, warm=min(count, 8))

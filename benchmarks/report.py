@@ -14,8 +14,9 @@ DEV = 5_774  # questions of KorQuAD v1.0's dev set
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 PEERS = {"haystack": (1.25, 3.5), "pipeline": (1.4, 4.0)}  # at least: fp32, best mode
 LIMIT = (0.85, 0.65)
-KINDS = {"komrc torch-bf16": "bf16", "komrc onnx-int8": "int8"}
-FP32, BEST = ("komrc torch", "komrc onnx"), ("komrc torch-bf16", "komrc onnx-int8")
+KINDS = {"komrc torch-bf16": "bf16", "komrc openvino-bf16": "bf16", "komrc onnx-int8": "int8"}
+FP32 = ("komrc torch", "komrc onnx", "komrc openvino")
+BEST = ("komrc torch-bf16", "komrc openvino-bf16", "komrc onnx-int8")
 
 
 def read(folder: Path) -> Figures:
