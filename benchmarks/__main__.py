@@ -1,6 +1,6 @@
 """The benchmarks of docs/benchmarks.md.
 
-  python -m benchmarks                    everything: about 50 minutes on 2 cores
+  python -m benchmarks                    everything: about 40 minutes on 2 cores
   python -m benchmarks --quick            every part but the slowest, small: about 3 minutes, nothing to quote
   python -m benchmarks --only throughput  one part (may be given several times); the others' figures stay
 
