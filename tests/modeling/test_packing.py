@@ -92,3 +92,15 @@ def test_attention_dropout_needs_padding(tmp_path: Path) -> None:
     model = reader(tmp_path, "bert", attention_probs_dropout_prob=0.1)
     model.attention = "packed"
     assert model.attention == "sdpa"
+
+
+def test_a_saved_model_doesnt_know_its_kernel(tmp_path: Path) -> None:
+    model = reader(tmp_path / "base", "bert")
+    written = []
+    for kernel in ("sdpa", "packed"):
+        model.attention = kernel  # type: ignore[assignment]
+        (tmp_path / kernel).mkdir()
+        model.save(tmp_path / kernel)
+        written.append((tmp_path / kernel / "config.json").read_text())
+    assert written[0] == written[1]
+    assert "packed" not in written[0]
