@@ -9,7 +9,7 @@ import json
 import math
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -121,6 +121,23 @@ def read_json(path: Path, *, limit: int = LARGEST_JSON) -> dict[str, Any]:
 
 
 # --- config.json -------------------------------------------------------------------------------------------
+
+# Of these max_position_embeddings counts from the padding id on.
+_POSITIONS_AFTER_PADDING = {
+    "roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "longformer", "data2vec-text", "ibert",
+    "roberta-prelayernorm", "xmod", "mpnet", "luke", "lilt", "markuplm",
+}  # fmt: skip
+
+
+def longest_window(values: Mapping[str, Any]) -> int | None:
+    """How many tokens a model with this configuration can read; None: any number (positions are relative)."""
+    limit = values.get("max_position_embeddings")
+    if not isinstance(limit, int) or limit <= 0:
+        return None
+    if values.get("model_type") in _POSITIONS_AFTER_PADDING:
+        padding = values.get("pad_token_id")
+        limit -= (1 if padding is None else int(padding)) + 1
+    return limit
 
 
 def check_config(values: dict[str, Any], path: Path) -> None:

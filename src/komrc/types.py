@@ -8,7 +8,7 @@ from typing import Literal
 
 BOUNDARY_CLASSES = 8  # characters to drop at a token's edge: 0..7
 
-EngineName = Literal["auto", "torch", "torch-bf16", "onnx", "onnx-int8"]
+EngineName = Literal["auto", "torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-bf16"]
 ENGINES: tuple[EngineName, ...] = typing.get_args(EngineName)
 
 

@@ -42,7 +42,7 @@ class Logits:
 class Engine(Protocol):
     """Runs a model. ``run`` may be called from any one thread at a time."""
 
-    name: str  # "torch", "torch-bf16", "onnx", "onnx-int8", "fake"
+    name: str  # "torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-bf16", "fake"
 
     def run(self, batch: Batch) -> Logits:
         """Logits of a batch. Raises EngineError where the library fails."""

@@ -17,7 +17,7 @@ __all__ = ["EngineName", "chosen_engine", "load_engine"]
 
 logger = logging.getLogger(__name__)
 
-_Chosen = Literal["torch", "torch-bf16", "onnx", "onnx-int8"]
+_Chosen = Literal["torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-bf16"]
 
 
 def load_engine(folder: Path, engine: EngineName = "auto") -> Engine:
@@ -31,6 +31,8 @@ def load_engine(folder: Path, engine: EngineName = "auto") -> Engine:
     match chosen:
         case "onnx" | "onnx-int8":
             found = OnnxEngine.load(folder, chosen)
+        case "openvino" | "openvino-bf16":
+            found = _openvino(folder, chosen)
         case _:
             found = _torch(folder, chosen)
     if engine == "auto":
@@ -47,12 +49,10 @@ def chosen_engine(folder: Path, engine: EngineName = "auto") -> _Chosen:
     model_folder.check(folder)
     graphs = [name for name, graph in GRAPHS.items() if (folder / graph).is_file()]
     match engine:
-        case "torch" | "torch-bf16":
+        case "torch" | "torch-bf16" | "onnx-int8" | "openvino" | "openvino-bf16":
             return engine
         case "auto" if not graphs:
             return "torch"
-        case "onnx-int8":
-            return engine
         case _:  # "onnx", too, takes the int8 graph where there is no other
             return "onnx-int8" if graphs == ["onnx-int8"] else "onnx"
 
@@ -67,3 +67,15 @@ def _torch(folder: Path, name: Literal["torch", "torch-bf16"]) -> Engine:
     from komrc.engines.torch import TorchEngine
 
     return TorchEngine.load(folder, name)
+
+
+def _openvino(folder: Path, name: Literal["openvino", "openvino-bf16"]) -> Engine:
+    if find_spec("openvino") is None:
+        raise EngineError(
+            "OpenVINO is not installed",
+            where=str(folder),
+            fix="run pip install 'komrc[openvino]', or take another engine",
+        )
+    from komrc.engines.openvino import OpenVinoEngine
+
+    return OpenVinoEngine.load(folder, name)

@@ -24,7 +24,7 @@ GRAPHS = {"onnx": "model.onnx", "onnx-int8": "model-int8.onnx"}
 WEIGHTS = "model.safetensors"
 HEADER_KEY = "weights_header_sha256"  # in a graph that reads its weights out of WEIGHTS
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of processor time in so many of the clock
-_OUTPUTS = ("start", "end", "drop_front", "drop_back")
+OUTPUTS = ("start", "end", "drop_front", "drop_back")
 
 
 class OnnxEngine:
@@ -81,7 +81,7 @@ class OnnxEngine:
                 where=str(path),
                 fix="export the model again with `komrc export`",
             )
-        self.outputs = [output for output in _OUTPUTS if output in found]
+        self.outputs = [output for output in OUTPUTS if output in found]
 
     @classmethod
     def load(

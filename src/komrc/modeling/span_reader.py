@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from komrc.errors import ModelError
+from komrc.model_folder import longest_window
 from komrc.modeling import packing
 from komrc.modeling.names import COMMON
 from komrc.modeling.packing import Packing
@@ -80,7 +81,7 @@ class SpanReader(nn.Module):
         self.boundary = BoundaryHead(int(self.config.hidden_size)) if boundary else None
         self._boundary_layer = boundary_layer(int(self.config.num_hidden_layers))
         self.untrained: tuple[str, ...] = ()
-        self.max_positions = _max_positions(self.config)
+        self.max_positions = longest_window(self.config.to_dict()) or _NO_LIMIT
         self.uses_token_types = getattr(self.config, "type_vocab_size", 0) > 1
 
     @classmethod
@@ -243,20 +244,6 @@ def _head_modules(qa: PreTrainedModel) -> tuple[nn.Module, ...]:
             fix=f"use an encoder such as {', '.join(COMMON)}",
         )
     return tuple(module for module in modules if isinstance(module, nn.Module))
-
-
-def _max_positions(config: PretrainedConfig) -> int:
-    """The longest input in tokens; RoBERTa's kind counts positions from the padding id on."""
-    limit = getattr(config, "max_position_embeddings", None)
-    if not isinstance(limit, int) or limit <= 0:
-        return _NO_LIMIT
-    counts_from_padding = {
-        "roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "longformer", "data2vec-text", "ibert",
-        "roberta-prelayernorm", "xmod", "mpnet", "luke", "lilt", "markuplm",
-    }  # fmt: skip
-    if config.model_type in counts_from_padding:
-        limit -= (1 if config.pad_token_id is None else config.pad_token_id) + 1
-    return limit
 
 
 def _build(
