@@ -3,10 +3,10 @@
 python -m benchmarks.scale --machine "2 cores" 40 35 0.10 --machine "one GPU" 3000 12 3.00 --write
 
 Each --machine is a name, the questions it answers in a second, the milliseconds of one question that is
-asked alone, and its price for an hour. The first two are the largest per_second and the p50_ms of one client
-in `python -m benchmarks.serving --only throughput` on that machine; the price is on your own bill. Without a
---machine only what a question takes on this machine is measured: some seconds. --write puts the tables into
-docs/scale.md.
+asked alone, and its price for an hour. The first two are what `python -m benchmarks.queueing --check` calls
+capacity_per_second and alone_ms on that machine, with the questions that are used here, too; the price is on
+your own bill. Without a --machine only what a question takes on this machine is measured: some seconds.
+--write puts the tables into docs/scale.md.
 """
 
 from __future__ import annotations
