@@ -179,3 +179,63 @@ def test_only_what_changes_nothing_is_sent_twice(nginx, path, times):
         url, _ = nginx(*ports)
         assert httpx.post(url + path, json={}).status_code == 503
     assert seen == [path.encode()] * times
+
+
+class Replicas:
+    """Stand-ins that answer at once, but for the first request of all, which is held until ``release``."""
+
+    def __init__(self, stack, count):
+        self.asked = [0] * count
+        self.holding, self.release = threading.Event(), threading.Event()
+        self._lock = threading.Lock()
+        listeners = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        self.ports = [one.getsockname()[1] for one in listeners]
+        for number, listener in enumerate(listeners):
+            threading.Thread(target=self._serve, args=[number, listener], daemon=True).start()
+            stack.callback(listener.shutdown, socket.SHUT_RDWR)
+        stack.callback(self.release.set)
+
+    def _serve(self, number, listener):
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._answer, args=[number, connection], daemon=True).start()
+
+    def _answer(self, number, connection):
+        with connection:
+            connection.recv(65536)
+            with self._lock:
+                self.asked[number] += 1
+                first = not self.holding.is_set()
+                self.holding.set()
+            if first:
+                self.release.wait(60)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
+
+
+def test_who_is_busy_is_not_asked(nginx):
+    with ExitStack() as stack:
+        replicas = Replicas(stack, 2)
+        url, _ = nginx(*replicas.ports)
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        held = pool.submit(httpx.post, url + "/predict", json={}, timeout=60)
+        assert replicas.holding.wait(30)
+        for _ in range(6):
+            assert httpx.post(url + "/predict", json={}).status_code == 200
+        assert sorted(replicas.asked) == [1, 6]
+        replicas.release.set()
+        assert held.result(30).status_code == 200
+
+
+def test_who_is_gone_is_left_alone_for_a_while(nginx):
+    with ExitStack() as stack:
+        replicas = Replicas(stack, 1)
+        replicas.holding.set()
+        url, log = nginx(free_port(), *replicas.ports)
+        began = time.monotonic()
+        for _ in range(30):
+            assert httpx.post(url + "/predict", json={}).status_code == 200
+        tries = len(re.findall(r"connect\(\) failed", log.read_text()))
+        assert 1 <= tries <= 1 + (time.monotonic() - began) / 2
