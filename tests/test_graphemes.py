@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 import regex
@@ -39,3 +41,16 @@ def test_one_cluster(text: str) -> None:
     cuts = cut_points(text)
     assert cuts is not None
     assert np.nonzero(cuts)[0].tolist() == [0, len(text)]
+
+
+def test_long_rows_of_flags_are_cut_as_short_ones_are() -> None:
+    draw = random.Random(5)
+    for _ in range(60):
+        text = "".join(
+            draw.choice(["🇰", "🇷"]) * draw.randrange(150)
+            + draw.choice(["a", "\u0301", "\u200d", "\u0600", "👩"])
+            for _ in range(3)
+        )
+        cuts = cut_points(text)
+        assert cuts is not None
+        assert np.flatnonzero(cuts).tolist() == clusters(text)

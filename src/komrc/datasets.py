@@ -253,7 +253,7 @@ def _read_bytes(path: Path, max_bytes: int) -> bytes:
                     where=str(path),
                     fix=f"split it by articles, or raise the limit ({MAX_BYTES_VARIABLE})",
                 )
-            return file.read(max_bytes)
+            return file.read(size)
     except OSError as error:
         raise StorageError(
             f"can't be read ({error.strerror or error})",

@@ -13,6 +13,9 @@ _PLAIN = re.compile(
     r"[\x00-\x0c\x0e-\xa8\xaa-\xac\xaf-\u02ff\u2010-\u2027\u3000-\u3029\u3040-\u3098\u309b-\u3296"
     r"\u329a-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff01-\uff9d]*"
 )
+# Flags are pairs, counted from the first: behind an even number of letters, with another to follow, is a cut.
+# The library counts back to the first letter at each one, which takes hours on many.
+_MANY_FLAGS = re.compile("[\U0001f1e6-\U0001f1ff]{64}(?=[\U0001f1e6-\U0001f1ff])")
 
 
 def cut_points(text: str) -> NDArray[np.bool_] | None:
@@ -27,5 +30,8 @@ def cut_points(text: str) -> NDArray[np.bool_] | None:
 
     cuts = np.zeros(len(text) + 1, np.bool_)
     cuts[0] = True
-    cuts[[match.end() for match in regex.finditer(r"\X", text)]] = True
+    begin = 0
+    for end in (*(flags.end() for flags in _MANY_FLAGS.finditer(text)), len(text)):
+        cuts[[begin + match.end() for match in regex.finditer(r"\X", text[begin:end])]] = True
+        begin = end
     return cuts
