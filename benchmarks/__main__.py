@@ -85,7 +85,8 @@ def throughput(run: Run) -> Figures:
     pairs = workload.write_pairs(examples, run.work / "kobert-pairs.json")
     windows = build_windows(examples, load_tokenizer(folder), WindowConfig(), labels=False)
     lengths = [int(n) for n in np.diff(windows.indptr)]
-    engines = tuple(name for name in ENGINES if name != "auto")
+    every = tuple(name for name in ENGINES if name != "auto")
+    engines = ("torch", "onnx", "onnx-int8") if run.quick else every
     speeds = [script("gemm")]
     with running(contenders(run, folder, folder, pairs, engines)) as workers:
         found = interleaved(workers, count, rounds=run.rounds, warm=min(count, 8))
