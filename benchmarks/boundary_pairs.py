@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.probing import frozen_states, probe
 from komrc import hub
 from komrc.datasets import load_squad
 from komrc.features import WindowConfig, build_windows
@@ -27,45 +27,32 @@ from komrc.tokenization import load_tokenizer
 from komrc.training.dataset import WindowDataset
 from komrc.types import BOUNDARY_CLASSES
 
-BATCH = 8
-
 
 def outer_states(model: SpanReader, dataset: WindowDataset) -> tuple[Tensor, Tensor, Tensor]:
     """Of N windows: the outer tokens' states [N, 2, H], characters to drop [N, 2], the head's [N, 2]."""
+    assert model.boundary is not None
     layer = boundary_layer(int(model.config.num_hidden_layers))
     states, labels, said = [], [], []
-    for at in range(0, len(dataset), BATCH):
-        batch = dataset.__getitems__(list(range(at, min(at + BATCH, len(dataset)))))
-        types = {"token_type_ids": batch["token_type_ids"]} if model.uses_token_types else {}
+    for batch, every in frozen_states(model, dataset):
+        rows = torch.arange(len(batch["start"]))
+        outer = torch.stack([every[layer][rows, batch["start"]], every[layer][rows, batch["end"]]], 1)
+        states.append(outer)
         with torch.inference_mode():
-            every = model.qa.base_model(
-                batch["input_ids"], batch["attention_mask"], output_hidden_states=True, **types
-            ).hidden_states[layer]
-            rows = torch.arange(len(every))
-            outer = torch.stack([every[rows, batch["start"]], every[rows, batch["end"]]], 1)
-            assert model.boundary is not None
-            states.append(outer)
             said.append(torch.stack([model.boundary(outer)[n][:, n].argmax(-1) for n in (0, 1)], 1))
         labels.append(torch.stack([batch["drop_front"], batch["drop_back"]], 1))
     return torch.cat(states), torch.cat(labels), torch.cat(said)
 
 
-def probe(state: Tensor, labels: Tensor, taught: Tensor, *, steps: int) -> Tensor:
-    """What a linear layer that learned from the ``taught`` rows says of the others. [N, H] -> [untaught]"""
-    torch.manual_seed(0)
-    state = (state - state[taught].mean(0)) / state[taught].std(0)
-    linear = torch.nn.Linear(state.shape[1], BOUNDARY_CLASSES)
-    optimizer = torch.optim.Adam(linear.parameters(), lr=2e-3, weight_decay=1e-3)
-    (rows,) = torch.nonzero(taught, as_tuple=True)
-    for _ in range(steps):
-        chosen = rows[torch.randint(0, len(rows), (1024,))]
-        loss = F.cross_entropy(linear(state[chosen]), labels[chosen])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    with torch.inference_mode():
-        said: Tensor = linear(state[~taught]).argmax(1)
-    return said
+def cuts(states: tuple[Tensor, Tensor], labels: Tensor, taught: Tensor, *, steps: int) -> Tensor:
+    """What probes say is to be dropped at both ends [untaught, 2], from a state for each end: [N, H]."""
+    said = [
+        probe(
+            state, labels[:, n], taught, classes=BOUNDARY_CLASSES, steps=steps, rows=1024, rate=2e-3,
+            weight_decay=1e-3,
+        )[~taught]
+        for n, state in enumerate(states)
+    ]  # fmt: skip
+    return torch.stack(said, 1)
 
 
 def main() -> None:
@@ -90,14 +77,11 @@ def main() -> None:
     number = {title: n for n, title in enumerate(dict.fromkeys(example.title for example in examples))}
     taught = torch.tensor([number[examples[windows.example[n]].title] % 4 > 0 for n in chosen])
     inside = (labels > 0).any(1)[~taught]
+    both = states.flatten(1)
     rows = {
         "the reader's head": said[~taught],
-        "probe of the token": torch.stack(
-            [probe(states[:, n], labels[:, n], taught, steps=args.steps) for n in (0, 1)], 1
-        ),
-        "probe of both outer tokens": torch.stack(
-            [probe(states.flatten(1), labels[:, n], taught, steps=args.steps) for n in (0, 1)], 1
-        ),
+        "probe of the token": cuts((states[:, 0], states[:, 1]), labels, taught, steps=args.steps),
+        "probe of both outer tokens": cuts((both, both), labels, taught, steps=args.steps),
     }
     print(f"{len(inside):,} answers, {int(inside.sum()):,} of them begin or end inside a token")
     print("| cut by | exact | of those inside a token | of the others |\n|---|---|---|---|")
