@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe, peak_memory
-from benchmarks.report import _table
+from benchmarks.report import table
 from benchmarks.rounds import ROOT, Summary, say
 from benchmarks.workload import questions, spread
 from komrc.engines.fake import FakeEngine
@@ -156,7 +156,7 @@ def speed(work: Path, counts: list[int], rounds: int) -> str:
     ]
     head = ["", "threads", "questions a second, once running", "over one process", "with the start"]
     text = f"{counts[0]:,} real questions, shards of {size}, medians of {rounds} rounds.\n\n"
-    return text + _table([*head, "driver, MiB", "largest actor, MiB"], rows)
+    return text + table([*head, "driver, MiB", "largest actor, MiB"], rows)
 
 
 def memory(work: Path, counts: list[int], rounds: int) -> str:
@@ -169,7 +169,7 @@ def memory(work: Path, counts: list[int], rounds: int) -> str:
             found = fresh(kind, data, work, cheap=True, shard_size=1000)
             rows[kind].append(f"{found['driver MiB']:.0f} / {found['largest actor MiB']:.0f}")
     text = "Peak MiB of the driver / of the largest actor; shards of 1,000, texts of 60 characters.\n\n"
-    return text + _table(["", *(f"{count:,} questions" for count in counts)], list(rows.values()))
+    return text + table(["", *(f"{count:,} questions" for count in counts)], list(rows.values()))
 
 
 PARTS: dict[str, Callable[[Path, list[int], int], str]] = {"speed": speed, "memory": memory}

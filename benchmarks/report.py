@@ -94,7 +94,7 @@ def _targets(figures: Figures) -> str:
         met = value >= target if more else value <= target
         bound = f"at {'least' if more else 'most'} {target:g}"
         lines.append([name, f"{value:.2f}", bound, "met" if met else "missed"])
-    return "### Targets\n\n" + _table(head, lines)
+    return "### Targets\n\n" + table(head, lines)
 
 
 def _footer(part: Figures) -> str:
@@ -106,7 +106,7 @@ def _footer(part: Figures) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
 
@@ -140,12 +140,12 @@ def _throughput(part: Figures) -> str:
     text += (
         f"{part['questions']} real questions, {part['windows']} windows, {part['tokens']} tokens a round.\n\n"
     )
-    text += _table(
+    text += table(
         ["", "questions a second (lowest to highest round)", "share of its limit", "peak MiB"], rows
     )
     speeds = part["GFLOP/s"]
     kinds_of = list(speeds["fp32"])
-    text += "\nBest GEMM, GFLOP/s:\n\n" + _table(
+    text += "\nBest GEMM, GFLOP/s:\n\n" + table(
         ["", *kinds_of], [[name, *(f"{value[k]:.0f}" for k in kinds_of)] for name, value in speeds.items()]
     )
     return text
@@ -157,7 +157,7 @@ def _embedded(part: Figures) -> str:
         for name, value in part["questions a second"].items()
     ]
     head = ["", "questions a second", f"ms for one, {part['characters']} characters", "peak MiB"]
-    return "### The embedded model\n\n" + _table(head, rows)
+    return "### The embedded model\n\n" + table(head, rows)
 
 
 def _start(part: Figures) -> str:
@@ -168,7 +168,7 @@ def _start(part: Figures) -> str:
         size = part["installed MB"]
         rows.append(["installed size of komrc[serve]: its packages' files", f"{size['packages']:.0f} MB"])
         rows.append(["with the bytecode that pip compiles", f"{sum(size.values()):.0f} MB"])
-    return "### Start of the embedded model, and size\n\n" + _table(["", ""], rows)
+    return "### Start of the embedded model, and size\n\n" + table(["", ""], rows)
 
 
 def _parts(part: Figures) -> str:
@@ -197,7 +197,7 @@ def _parts(part: Figures) -> str:
             f"{n / part['metric']['median']:,.0f} a second",
         ],
     ]
-    return "### Parts\n\n" + _table(["", "median", ""], rows)
+    return "### Parts\n\n" + table(["", "median", ""], rows)
 
 
 def _growth(part: Figures) -> str:
@@ -212,7 +212,7 @@ def _growth(part: Figures) -> str:
         for entry in part[what]
     ]
     plot = "\n![Seconds over size](benchmarks-growth.svg)\n"
-    return "### Cost over size, embedded model\n\n" + _table(["", "seconds", "each", "peak MiB"], rows) + plot
+    return "### Cost over size, embedded model\n\n" + table(["", "seconds", "each", "peak MiB"], rows) + plot
 
 
 def _training(part: Figures) -> str:
@@ -225,7 +225,7 @@ def _training(part: Figures) -> str:
     share = part["share of the GEMM limit (bf16)"]
     return (
         "### Training, KoBERT's architecture\n\n"
-        + _table(["", "real tokens a second", ""], rows)
+        + table(["", "real tokens a second", ""], rows)
         + f"\n{part['GFLOP/s']:.0f} GFLOP/s in forward and backward: {share:.2f} of what the matrix products "
         "alone reach in bf16.\n"
     )
@@ -242,7 +242,7 @@ def _gpu(part: Figures) -> str:
         ["share of 989 TFLOP/s (target 0.40)", f"{part['share of 989 TFLOP/s']:.2f}"],
         ["60,407 questions, 3 epochs", f"{part['minutes for KorQuAD']:.1f} minutes"],
     ]
-    return text + _table(["", ""], rows)
+    return text + table(["", ""], rows)
 
 
 def _quantization(part: Figures) -> str:
@@ -258,7 +258,7 @@ def _quantization(part: Figures) -> str:
         for name, w in part["ways"].items()
     ]
     head = ["", "EM", "F1", "same answer as fp32", "ms a question", "MB"]
-    return f"### Quantization: {part['model']}, {part['questions']} questions of the dev set\n\n" + _table(
+    return f"### Quantization: {part['model']}, {part['questions']} questions of the dev set\n\n" + table(
         head, rows
     )
 

@@ -87,7 +87,8 @@ def _options(args: argparse.Namespace) -> ServeOptions:
             fix="leave it out, or give the same as --model",
         )
     if args.device >= 0:
-        if values.get("engine", "auto") not in ("auto", "torch", "torch-bf16"):
+        if values.get("engine", "auto") == "auto":
+            values["engine"] = "torch"
+        if not values["engine"].startswith("torch"):
             raise UsageError("only torch runs on a GPU", where="--device", fix="use --engine torch")
-        values["engine"] = "torch-bf16" if values.get("engine") == "torch-bf16" else "torch"
     return ServeOptions(**values)

@@ -35,15 +35,12 @@ class TorchEngine:
     @classmethod
     def load(cls, folder: Path, name: Literal["torch", "torch-bf16"] = "torch") -> TorchEngine:
         """The model of a folder, on the GPU where there is one. Raises ModelError."""
-        model = SpanReader.from_pretrained(folder, attention_dropout=0.0)
-        engine = cls(model, precision="fp32" if name == "torch" else "bf16")
-        if torch.cuda.is_available():
-            engine.model = model.to("cuda")
-            if engine.autocast:  # what the kernel for packed windows wants
-                model.attention = "packed"
-            return engine
-        model.attention = "packed"
-        if engine.autocast and model.packs and onednn.available():
+        gpu, half = torch.cuda.is_available(), name == "torch-bf16"
+        model = SpanReader.from_pretrained(folder, attention_dropout=0.0).to("cuda" if gpu else "cpu")
+        engine = cls(model, precision="bf16" if half else "fp32")
+        if half or not gpu:  # on a GPU the kernel for packed windows wants bf16
+            model.attention = "packed"
+        if half and not gpu and model.packs and onednn.available():
             onednn.to_bfloat16(model.qa.base_model)
             engine.autocast = False  # these layers cast for themselves
             engine.portion = onednn.ROWS

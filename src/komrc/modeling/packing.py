@@ -54,7 +54,7 @@ class Packing(NamedTuple):
 
 
 def attend(
-    module: nn.Module,  # noqa: ARG001 -- likewise
+    module: nn.Module,  # noqa: ARG001 -- transformers passes it
     query: Tensor,
     key: Tensor,
     value: Tensor,
