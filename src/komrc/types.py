@@ -29,6 +29,7 @@ class Gold:
 
     @property
     def end(self) -> int:
+        """Where it ends in the context, exclusive."""
         return self.start + len(self.text)
 
 

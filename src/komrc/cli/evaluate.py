@@ -27,6 +27,7 @@ A question without a prediction scores 0 and is named on stderr.
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
     parser = commands.add_parser(
         "evaluate",
         help="score predictions as the official KorQuAD 1.0 script does",
@@ -85,6 +86,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print the scores as JSON, a line for each form of the answers."""
     if (args.predictions is None) == (args.model is None):
         raise UsageError("give either PREDICTIONS or --model", where="komrc evaluate")
     if args.na_prob_file is not None and args.metric != "squad2":

@@ -19,6 +19,7 @@ sample has few questions; name a larger file for a figure to rely on. The report
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
     parser = commands.add_parser(
         "export",
         help="write ONNX, fp32 or int8, and check it",
@@ -47,6 +48,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
+    """Export; returns the exit code."""
     try:
         from komrc.export import export_model, report_json
     except ImportError as error:

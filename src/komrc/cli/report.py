@@ -23,6 +23,7 @@ The page is one file in Korean and English: it asks nothing of the network. --js
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
     parser = commands.add_parser(
         "report",
         help="a page that shows where points are lost",
@@ -65,6 +66,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write the page and the figures."""
     if args.output is None and args.json is None:
         raise UsageError("there is nothing to write", fix="give --output report.html or --json report.json")
     # Matplotlib and the tokenizers are loaded by what is asked for.

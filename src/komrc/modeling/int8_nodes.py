@@ -81,12 +81,15 @@ class Int8Nodes:
         return name
 
     def integer(self, name: str, value: int) -> str:
+        """Store an int64; returns its name."""
         return self._stored(name, [], value, self.onnx.TensorProto.INT64)
 
     def byte(self, name: str, value: int) -> str:
+        """Store a uint8; returns its name."""
         return self._stored(name, [], value, self.onnx.TensorProto.UINT8)
 
     def real(self, name: str, value: float) -> str:
+        """Store a float32; returns its name."""
         return self._stored(name, [], value, self.onnx.TensorProto.FLOAT)
 
     def _stored(self, name: str, shape: list[int], value: float, kind: int) -> str:

@@ -39,10 +39,12 @@ def local(name: str | Path) -> Path | None:
 
 
 def join(folder: str, name: str) -> str:
+    """A file's name in a folder, by path or URL."""
     return f"{folder.rstrip('/')}/{name}"
 
 
 def suffix(name: str) -> str:
+    """The ending with its dot, in lower case; empty without one."""
     return PurePosixPath(name).suffix.lower()
 
 

@@ -153,6 +153,7 @@ class Files:
         self._last: _File | None = None
 
     def open(self, name: str) -> _File:
+        """The file, from memory if it was the last one. Raises DataError, StorageError."""
         if self._last is None or self._last.name != name:
             self._last = None  # frees it
             kind = places.suffix(name)

@@ -55,6 +55,7 @@ class Readiness:
 
     @property
     def ready(self) -> bool:
+        """Whether it takes work now."""
         return self.state == "ready"
 
 

@@ -33,6 +33,8 @@ class _Lenient(BaseModel):
 
 
 class InputTensor(_Lenient):
+    """The questions, or the contexts."""
+
     name: Literal["question", "context"]
     shape: list[Annotated[int, Field(ge=0)]] = Field(examples=[[1]])
     datatype: Literal["BYTES"]
@@ -42,10 +44,14 @@ class InputTensor(_Lenient):
 
 
 class WantedOutput(_Lenient):
+    """An output that the caller asks for."""
+
     name: Literal["answer", "score", "start", "end"]
 
 
 class InferRequest(_Lenient):
+    """Questions and contexts of one batch."""
+
     id: str | None = None
     inputs: list[InputTensor] = Field(
         examples=[
@@ -59,6 +65,8 @@ class InferRequest(_Lenient):
 
 
 class OutputTensor(BaseModel):
+    """One value a pair, best answers only."""
+
     name: str
     shape: list[int]
     datatype: str
@@ -66,24 +74,32 @@ class OutputTensor(BaseModel):
 
 
 class InferResponse(BaseModel):
+    """The outputs, in the order asked for."""
+
     model_name: str
     id: str | None = None
     outputs: list[OutputTensor]
 
 
 class ServerMetadata(BaseModel):
+    """What this server is."""
+
     name: str
     version: str
     extensions: list[str]
 
 
 class TensorMetadata(BaseModel):
+    """An input or output; -1 is a side of any length."""
+
     name: str
     datatype: str
     shape: list[int]
 
 
 class ModelMetadata(BaseModel):
+    """What the model takes and gives."""
+
     name: str
     platform: str
     inputs: list[TensorMetadata]
@@ -91,14 +107,20 @@ class ModelMetadata(BaseModel):
 
 
 class LiveResponse(BaseModel):
+    """Whether the process answers."""
+
     live: bool
 
 
 class ReadyResponse(BaseModel):
+    """Whether the server takes work."""
+
     ready: bool
 
 
 class ModelReadyResponse(BaseModel):
+    """Whether the model is loaded."""
+
     name: str
     ready: bool
 

@@ -43,30 +43,42 @@ class Pair(_Lenient):
 
 
 class TokenizeRequest(_Lenient):
+    """A text to be cut into the model's tokens."""
+
     text_input: str = Field(examples=["훈민정음을 창제하였다."])
     return_ids: bool = False
 
 
 class TokenizeResponse(BaseModel):
+    """Tokens in order, special ones not among them."""
+
     tokens: list[str]
     tokens_ids: list[int] | None = Field(description="null where return_ids is false")
 
 
 class DetokenizeRequest(_Lenient):
+    """Token ids to be put together."""
+
     tokens_ids: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(examples=[[2, 3]])
     skip_special_tokens: bool = False
     cleanup_tokenization_spaces: bool = True
 
 
 class DetokenizeResponse(BaseModel):
+    """The text that the ids stand for."""
+
     text: str
 
 
 class ForwardRequest(_Lenient):
+    """One pair, or several."""
+
     inputs: Pair | list[Pair]
 
 
 class ForwardAnswer(BaseModel):
+    """The best answer to a pair; an empty one where the model says there is none."""
+
     score: float = Field(ge=0, le=1)
     start: int = Field(description="code points")
     end: int = Field(description="code points, exclusive: context[start:end] is the answer")
@@ -74,10 +86,14 @@ class ForwardAnswer(BaseModel):
 
 
 class ForwardResponse(BaseModel):
+    """One answer for one pair, a list for a list."""
+
     output: ForwardAnswer | list[ForwardAnswer]
 
 
 class InfosResponse(BaseModel):
+    """What config.json says."""
+
     infos: dict[str, Any] = Field(description="the model's configuration")
 
 
@@ -105,6 +121,8 @@ class PredictParameters(_Lenient):
 
 
 class PredictRequest(_Lenient):
+    """What Hugging Face's question-answering endpoints take."""
+
     inputs: Pair | list[Pair]
     parameters: PredictParameters | None = None
 
@@ -135,12 +153,16 @@ class Place(BaseModel):
 
 
 class RankedAnswer(Place):
+    """An answer, and how sure the model is of it."""
+
     score: float = Field(ge=0, le=1)
     untrimmed: Place | None = Field(description="the answer before a particle was cut off, where one was")
     sentence: Place | None = Field(description="the sentence around; null for no answer")
 
 
 class PairAnswers(BaseModel):
+    """The answers to one question on one context."""
+
     question_index: int
     context_index: int
     no_answer: bool = Field(description="whether the best guess is that the context holds no answer")
@@ -159,6 +181,8 @@ class Timing(BaseModel):
 
 
 class AnswersResponse(BaseModel):
+    """Results in the order of questions and contexts, and what they took."""
+
     results: list[PairAnswers]
     windows: int = Field(description="windows the engine has read for this request")
     tokens: int = Field(description="tokens in them")
@@ -174,4 +198,6 @@ class Sample(BaseModel):
 
 
 class StateResponse(BaseModel):
+    """Whether the server takes work."""
+
     status: str = Field(examples=["ready"])

@@ -130,6 +130,7 @@ class SpanTrainer(Trainer):
     # --- data ---
 
     def get_train_dataloader(self) -> DataLoader[Tensors]:
+        """Batches in the sampler's order; the sampler knows where a resumed run stands."""
         return _Batches(
             self._dataset,
             batch_sampler=self._sampler,
@@ -360,12 +361,15 @@ class Schedule:
         return step == self.total or (every >= 0 and step % (every or self.steps_per_epoch) == 0)
 
     def log(self, step: int) -> bool:
+        """Whether a line is due after this step."""
         return self._due(step, self._logging)
 
     def evaluate(self, step: int) -> bool:
+        """Whether an evaluation is due after this step."""
         return self._due(step, self._eval)
 
     def save(self, step: int) -> bool:
+        """Whether a checkpoint is due after this step."""
         return self._due(step, self._save)
 
 
