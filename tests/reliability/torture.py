@@ -343,11 +343,11 @@ def pairs(work: Path, points: int, seed: int) -> Result:
 def mutations(work: Path, points: int, seed: int) -> Result:
     """Damaged inputs for everything that reads foreign bytes; each has 5 seconds of processor time."""
     failures, slowest = [], 0.0
-    for name, (target, seed) in hostile.TARGETS.items():
+    for name, (target, valid) in hostile.TARGETS.items():
         draw = Random(f"{seed} {name}")
-        target(seed())  # imports what it needs
+        target(valid())  # imports what it needs
         for _ in range(points):
-            data = hostile.mutated(seed(), draw)
+            data = hostile.mutated(valid(), draw)
             seconds, raised = hostile.attempt(target, data)
             slowest = max(slowest, seconds)
             if raised is not None:
