@@ -76,8 +76,9 @@ def test_the_graph_computes_what_torch_computes_from_the_same_file(tmp_path: Pat
             assert np.abs(a - b)[real].max() < 0.05 * b[real].std()
 
 
-def test_a_window_has_the_same_logits_alone_and_in_any_batch(tmp_path: Path) -> None:
-    engine = OnnxEngine.load(int8_folder(tmp_path / "model"), "onnx-int8")
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_window_has_the_same_logits_alone_and_in_any_batch(tmp_path: Path, threads: int) -> None:
+    engine = OnnxEngine.load(int8_folder(tmp_path / "model"), "onnx-int8", threads=threads)
     batch = a_batch(12, 30, 7, 30)
     together = engine.run(batch)
     for row, length in enumerate((12, 30, 7, 30)):
@@ -109,10 +110,27 @@ def test_retrained_weights_of_the_same_shape_need_no_new_graph(tmp_path: Path) -
     assert (after.start != before.start).any()
 
 
-def test_a_window_longer_than_the_model_is_an_error_not_a_crash(tmp_path: Path) -> None:
-    engine = OnnxEngine.load(int8_folder(tmp_path / "model"), "onnx-int8")
+@pytest.mark.parametrize("goes", [False, True], ids=["replaced", "removed"])
+def test_a_loaded_model_stays_what_it_was_when_another_takes_its_folder(tmp_path: Path, goes: bool) -> None:
+    folder, other = int8_folder(tmp_path / "a"), int8_folder(tmp_path / "b", seed=1)
+    engine = OnnxEngine.load(folder, "onnx-int8", threads=2)
+    alone = engine.run(a_batch(20))
+    folder.rename(tmp_path / "former")
+    if not goes:
+        other.rename(folder)
+    one = a_batch(20)
+    twice = Batch(*(np.repeat(x, 2, axis=0) for x in (one.input_ids, one.attention_mask, one.token_type_ids)))
+    assert (engine.run(twice).start == alone.start).all()
+
+
+@pytest.mark.parametrize("lengths", [(80,), (20, 80, 30)], ids=["alone", "in a batch"])
+def test_a_window_longer_than_the_model_is_an_error_not_a_crash(
+    tmp_path: Path, lengths: tuple[int, ...]
+) -> None:
+    engine = OnnxEngine.load(int8_folder(tmp_path / "model"), "onnx-int8", threads=2)
     with pytest.raises(EngineError, match="80"):
-        engine.run(a_batch(80))
+        engine.run(a_batch(*lengths))
+    assert np.isfinite(engine.run(a_batch(20, 30)).start).all()  # and goes on
 
 
 def test_a_folder_without_a_graph_says_how_to_make_one(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +33,10 @@ def test_portions_give_what_the_whole_batch_gives(lengths: list[int], tokens: in
         return [found.start, found.end, found.drop_front, found.drop_back]
 
     whole, cut = engine.run(batch), in_portions(batch, compute, tokens)
+    with ThreadPoolExecutor(2) as lanes:
+        spread = in_portions(batch, compute, tokens, spread=lanes.map)
+    assert all(np.array_equal(getattr(spread, name), getattr(cut, name)) for name in ("start", "drop_back"))
+    del sizes[len(sizes) // 2 :]  # the second run's
     real = mask.astype(np.bool_)
     for name in ("start", "end", "drop_front", "drop_back"):
         assert np.array_equal(getattr(whole, name)[real], getattr(cut, name)[real])

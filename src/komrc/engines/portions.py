@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +14,33 @@ from komrc.engines import Batch, Logits
 TOKENS = 640
 
 
+Compute = Callable[[Batch], Sequence[NDArray[np.float32]]]
+
+
 def in_portions(
-    batch: Batch, compute: Callable[[Batch], Sequence[NDArray[np.float32]]], tokens: int = TOKENS
+    batch: Batch,
+    compute: Compute,
+    tokens: int = TOKENS,
+    *,
+    spread: Callable[[Compute, Iterable[Batch]], Iterable[Sequence[NDArray[np.float32]]]] = map,
 ) -> Logits:
     """A batch's logits, computed so many tokens at a time, each portion padded to its own longest window.
 
     ``compute`` returns what ``Logits`` holds, in its order. With 0 tokens it gets one window at a time.
+    ``spread`` is ``map`` or works like it, as an Executor's does.
     """
     lengths = batch.attention_mask.sum(axis=1)
+    cuts = [
+        (slice(first, last), slice(0, int(lengths[first:last].max())))
+        for first, last in _portions(lengths, tokens)
+    ]
+    types = batch.token_type_ids
+    portions = [
+        Batch(batch.input_ids[cut], batch.attention_mask[cut], None if types is None else types[cut])
+        for cut in cuts
+    ]
     results: list[NDArray[np.float32]] = []
-    for first, last in _portions(lengths, tokens):
-        cut = (slice(first, last), slice(0, int(lengths[first:last].max())))
-        types = batch.token_type_ids
-        portion = Batch(
-            batch.input_ids[cut], batch.attention_mask[cut], None if types is None else types[cut]
-        )
-        found = compute(portion)
+    for cut, found in zip(cuts, spread(compute, portions), strict=True):
         if not results:
             results = [np.zeros((*batch.input_ids.shape, *v.shape[2:]), np.float32) for v in found]
         for target, values in zip(results, found, strict=True):
