@@ -113,7 +113,9 @@ def test_a_taken_port_is_said_plainly(programs, program):
 
 
 def test_listening_beyond_this_machine_is_warned_of(programs, program):
-    assert "other machines" in programs("--host", "0.0.0.0").log.read_text()
+    open_to_all = programs("--host", "0.0.0.0")
+    open_to_all.end()
+    assert "other machines" in open_to_all.log.read_text()
     assert "other machines" not in program.log.read_text()
 
 
