@@ -2,7 +2,8 @@
 
     python recipes/komrc-small/data.py --source ../shared/data --output work/data
 
-Writes ``japanese.json`` (a seeded sample of JaQuAD, and XQuAD English and Chinese), ``korean.json``
+Writes ``japanese.json`` (a seeded sample of JaQuAD, and XQuAD English and Chinese), ``japanese-rest.json``
+(the other questions of JaQuAD), ``korean.json``
 (KorQuAD pre-release and TyDi QA Korean without the development articles) and ``development.json``
 (every 16th article of the KorQuAD pre-release), all in SQuAD form.
 """
@@ -45,8 +46,8 @@ def articles(path: Path) -> list[Article]:
     return data
 
 
-def sample_questions(data: list[Article], count: int, seed: int) -> list[Article]:
-    """Articles with ``count`` questions kept in all, chosen at random; paragraphs left empty go."""
+def split_questions(data: list[Article], count: int, seed: int) -> tuple[list[Article], list[Article]]:
+    """``count`` questions chosen at random, and the others; both without the paragraphs left empty."""
     keys = [
         (a, p, q)
         for a, article in enumerate(data)
@@ -54,7 +55,11 @@ def sample_questions(data: list[Article], count: int, seed: int) -> list[Article
         for q in range(len(paragraph["qas"]))
     ]
     random.Random(seed).shuffle(keys)
-    chosen = set(keys[:count])
+    return only(data, set(keys[:count])), only(data, set(keys[count:]))
+
+
+def only(data: list[Article], chosen: set[tuple[int, int, int]]) -> list[Article]:
+    """The questions with these numbers of article, paragraph and question."""
     kept = []
     for a, article in enumerate(data):
         paragraphs = []
@@ -98,14 +103,21 @@ def main() -> None:
     args = parser.parse_args()
     check_sources(args.source)
     jaquad = [a for file in sorted((args.source / "jaquad/train").glob("*.json")) for a in articles(file)]
-    japanese = with_prefix(sample_questions(jaquad, JAQUAD_QUESTIONS, SEED), "ja")
+    first, rest = split_questions(jaquad, JAQUAD_QUESTIONS, SEED)
+    japanese, japanese_rest = with_prefix(first, "ja"), with_prefix(rest, "ja")
     for language in ("en", "zh"):
         japanese += with_prefix(articles(args.source / f"xquad/{language}.json"), language)
     korquad = articles(args.source / "korquad/KorQuAD_v1.0_prerelease-2018-09.json")
     development = [a for i, a in enumerate(korquad) if i % DEVELOPMENT_EVERY == 0]
     korean = [a for i, a in enumerate(korquad) if i % DEVELOPMENT_EVERY]
     korean += with_prefix(articles(args.source / "tydiqa_ko/train.json"), "tydi")
-    for name, data in (("japanese", japanese), ("korean", korean), ("development", development)):
+    files = {
+        "japanese": japanese,
+        "japanese-rest": japanese_rest,
+        "korean": korean,
+        "development": development,
+    }
+    for name, data in files.items():
         write_json(
             args.output / f"{name}.json", {"version": f"komrc-small {name}", "data": data}, indent=None
         )
