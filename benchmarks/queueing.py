@@ -28,7 +28,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.report import _table
+from benchmarks.report import table
 from benchmarks.rounds import say
 
 Policy = Literal["least", "lot"]
@@ -211,7 +211,7 @@ def shares(count: int) -> str:
                 row.append(f"{share:.0%} ({opened:.1f})")
         say(str(row))
         rows.append(row)
-    return _table(head, rows)
+    return table(head, rows)
 
 
 async def _alone(port: int, bodies: Sequence[bytes]) -> tuple[Seconds, Seconds]:
@@ -345,7 +345,7 @@ def checked(figures: dict[str, Any]) -> str:
         ]
         for row in figures["rows"]
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

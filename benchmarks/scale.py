@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.machine import describe
 from benchmarks.queueing import korquad_work, needed
-from benchmarks.report import BEGIN, END, _table
+from benchmarks.report import BEGIN, END, table
 from benchmarks.rounds import ROOT, say
 from komrc.storage import write_text
 
@@ -64,7 +64,7 @@ def costs(machines: Sequence[Machine], within: float) -> str:
             f"{one.per_million:,.2f}", *money,
         ])  # fmt: skip
     head = ["machine", "questions a second", "one alone", "price of an hour", "of a million, never idle"]
-    return _table([*head, *(f"machines for {load:,} a second (price of a million)" for load in LOADS)], rows)
+    return table([*head, *(f"machines for {load:,} a second (price of a million)" for load in LOADS)], rows)
 
 
 def footprint(count: int) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def carried(figures: dict[str, Any]) -> str:
         f"Memory of a server process: {figures['loaded'] / 2**20:,.0f} MiB after 20 questions, "
         f"{figures['memory'] / 2**20:,.0f} MiB after {figures['questions']:,} more."
     )
-    return _table(["part", "a question", "carries a second", "each"], rows) + f"\n{memory}\n"
+    return table(["part", "a question", "carries a second", "each"], rows) + f"\n{memory}\n"
 
 
 def block(figures: dict[str, Any], machines: Sequence[Machine], within: float) -> str:
