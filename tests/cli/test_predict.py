@@ -20,7 +20,11 @@ def data(tmp_path: Path) -> Path:
             "question": "훈민정음은 언제 반포되었나?",
             "answers": [{"text": "1446년", "answer_start": 21}],
         },
-        {"id": "2", "question": "훈민정음은 누가 창제하였나?", "answers": [{"text": "세종", "answer_start": 12}]},
+        {
+            "id": "2",
+            "question": "훈민정음은 누가 창제하였나?",
+            "answers": [{"text": "세종", "answer_start": 12}],
+        },
     ]
     value = {"version": "v", "data": [{"title": "t", "paragraphs": [{"context": CONTEXT, "qas": qas}]}]}
     path = tmp_path / "data.json"
