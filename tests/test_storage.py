@@ -188,7 +188,15 @@ def test_a_manifest_that_names_something_outside_is_damaged(tmp_path: Path, name
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", '{"files": 3}', '{"files": {"a": 3}}', "[" * 100_000, '{"files": {"a": {"bytes": true}}}'],
+    [
+        "",
+        "[]",
+        '{\n  "files": {}\n}\n',
+        '{"files": 3}',
+        '{"files": {"a": 3}}',
+        "[" * 100_000,
+        '{"files": {"a": {"bytes": true}}}',
+    ],
 )
 def test_what_is_no_manifest_is_damaged(tmp_path: Path, text: str) -> None:
     made = make(tmp_path / "out")

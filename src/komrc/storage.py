@@ -368,6 +368,8 @@ def _read_manifest(path: Path) -> dict[str, tuple[int, str]]:
     entries = json.loads(raw)["files"]
     if raw != manifest_of(entries):  # a byte that JSON would forgive
         raise ValueError("not as it was written")
+    if not entries:  # it would pass any folder
+        raise ValueError("names no file")
     files = {}
     for name, entry in entries.items():
         place = PurePosixPath(name)
