@@ -19,7 +19,8 @@ from benchmarks.machine import forget_peak, peak_memory
 from benchmarks.recipe2020 import features
 from benchmarks.workload import SHARED, questions
 from komrc import hub
-from komrc.decoding import DecodeConfig, FlatLogits, decode
+from komrc.decoding import DecodeConfig, decode
+from komrc.engines import Logits
 from komrc.features import WindowConfig, build_windows
 from komrc.metrics import korquad
 from komrc.tokenization import load_tokenizer
@@ -72,12 +73,8 @@ def main() -> None:
     grown = peak_memory() - before
     rng = np.random.default_rng(0)
     tokens = int(windows.indptr[-1])
-    logits = FlatLogits(
-        rng.normal(size=tokens).astype(np.float32),
-        rng.normal(size=tokens).astype(np.float32),
-        rng.normal(size=(tokens, 8)).astype(np.float32),
-        rng.normal(size=(tokens, 8)).astype(np.float32),
-    )
+    shapes = (tokens, tokens, (tokens, 8), (tokens, 8))
+    logits = Logits.of([rng.normal(size=shape).astype(np.float32) for shape in shapes])
     contexts = [example.context for example in examples]
     texts = {e.id: e.context[n % 40 : n % 40 + 9] for n, e in enumerate(examples)}
     figures = {

@@ -39,16 +39,12 @@ class Calibration:
         self.batches: Iterator[dict[str, Any]] = (
             {name: value for name, value in self._named(batch).items() if name in inputs}
             for n in range(len(windows))
-            for batch in [collate(windows, np.array([n]), pad_id=tokenizer.pad_id)]
+            for batch in [collate(windows, np.array([n]))]
         )
 
     @staticmethod
     def _named(batch: Any) -> dict[str, Any]:
-        return {
-            "input_ids": batch.input_ids,
-            "attention_mask": batch.attention_mask,
-            "token_type_ids": batch.token_type_ids,
-        }
+        return dict(zip(("input_ids", "attention_mask", "token_type_ids"), batch.padded(0), strict=True))
 
     def get_next(self) -> dict[str, Any] | None:
         return next(self.batches, None)

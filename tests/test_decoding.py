@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from komrc.datasets import load_squad
-from komrc.decoding import Candidate, DecodeConfig, FlatLogits, decode
+from komrc.decoding import Candidate, DecodeConfig, decode
+from komrc.engines import Logits
 from komrc.features import WindowConfig, Windows, build_windows
 from komrc.graphemes import cut_points
 from komrc.metrics.korquad import score
@@ -80,14 +81,14 @@ def texts(draw: st.DrawFn, *, shared: bool) -> Text:
     return Text("가" * max(1, at), tuple(offsets), tuple(windows))
 
 
-def logits_of(windows: Windows, seed: int, *, head: bool) -> FlatLogits:
+def logits_of(windows: Windows, seed: int, *, head: bool) -> Logits:
     rng = np.random.default_rng(seed)
     total = int(windows.indptr[-1])
 
     def draw(*shape: int) -> NDArray[np.float32]:
         return rng.normal(0, 2, (total, *shape)).astype(np.float32)
 
-    return FlatLogits(draw(), draw(), *((draw(8), draw(8)) if head else ()))
+    return Logits.of([draw(), draw(), *((draw(8), draw(8)) if head else ())])
 
 
 def log_softmax(row: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -102,7 +103,7 @@ class Best:
 
 
 def every_span(
-    windows: Windows, logits: FlatLogits, number: int, config: DecodeConfig
+    windows: Windows, logits: Logits, number: int, config: DecodeConfig
 ) -> dict[tuple[int, int], Best]:
     """All spans of an example by their tokens' characters: the plain sum of logits, best of all windows."""
     found: dict[tuple[int, int], Best] = {}
@@ -156,7 +157,7 @@ def test_boundary_head_equals_trying_every_span_and_drop(
 ) -> None:
     windows = table(given_texts)
     logits = logits_of(windows, seed, head=True)
-    assert logits.drop_front is not None and logits.drop_back is not None
+    assert logits.boundary is not None
     config = DecodeConfig(n_best=500, max_answer_tokens=answer)
     ranked = decode(windows, logits, [text.context for text in given_texts], config)
     for number, candidates in enumerate(ranked):
@@ -174,14 +175,14 @@ def test_boundary_head_equals_trying_every_span_and_drop(
                     ]
                     if 0 in size:
                         continue
-                    front = log_softmax(logits.drop_front[at + i])[: size[0]].max()
-                    back = log_softmax(logits.drop_back[at + j])[: size[1]].max()
+                    front = log_softmax(logits.boundary.front[at + i])[: size[0]].max()
+                    back = log_softmax(logits.boundary.back[at + j])[: size[1]].max()
                     bound = float(logits.start[at + i] + logits.end[at + j] + front + back)
                     if (first + i, first + j) not in spans or spans[first + i, first + j][0] < bound:
                         spans[first + i, first + j] = (bound, at + i, at + j)
         for (i, j), (_, a, b) in spans.items():
             start, end = int(windows.char_start[begin + i]), int(windows.char_end[begin + j])
-            front, back = log_softmax(logits.drop_front[a]), log_softmax(logits.drop_back[b])
+            front, back = log_softmax(logits.boundary.front[a]), log_softmax(logits.boundary.back[b])
             value, region = max(
                 (front[x] + back[y], (start + x, end - y))
                 for x in range(min(8, int(windows.char_end[begin + i]) - start))
@@ -219,16 +220,16 @@ def one_text(offsets: list[tuple[int, int]], context: str) -> Windows:
     return table([Text(context, tuple(offsets), ((0, len(offsets)),))])
 
 
-def flat(windows: Windows, best: tuple[int, int], drops: tuple[int, int] | None = None) -> FlatLogits:
+def flat(windows: Windows, best: tuple[int, int], drops: tuple[int, int] | None = None) -> Logits:
     """Logits that leave no doubt: the best tokens (counted in the context) and what to drop."""
     total = int(windows.indptr[-1])
     start, end = np.zeros(total, np.float32), np.zeros(total, np.float32)
     start[3 + best[0]] = end[3 + best[1]] = 20
     if drops is None:
-        return FlatLogits(start, end)
+        return Logits(start, end)
     front, back = np.zeros((total, 8), np.float32), np.zeros((total, 8), np.float32)
     front[3 + best[0], drops[0]] = back[3 + best[1], drops[1]] = 20
-    return FlatLogits(start, end, front, back)
+    return Logits.of([start, end, front, back])
 
 
 @pytest.mark.parametrize(
@@ -300,7 +301,7 @@ def test_no_grapheme_is_ever_cut(data: st.DataObject, seed: int) -> None:
 def test_ties_rank_by_place() -> None:
     windows = one_text([(0, 1), (1, 2), (2, 3)], "가나다")
     zeros = np.zeros(int(windows.indptr[-1]), np.float32)
-    ranked = decode(windows, FlatLogits(zeros, zeros), ["가나다"], DecodeConfig(n_best=4))[0]
+    ranked = decode(windows, Logits(zeros, zeros), ["가나다"], DecodeConfig(n_best=4))[0]
     assert [(c.start, c.end) for c in ranked] == [(0, 1), (0, 2), (0, 3), (1, 2)]
     assert [c.score for c in ranked] == pytest.approx([1 / 6] * 4)
 
@@ -309,7 +310,7 @@ def test_context_without_characters_has_no_candidates() -> None:
     texts_ = [Text("\u200b", ((0, 0),), ((0, 1),)), Text("", (), ((0, 0),)), Text("가", ((0, 1),), ((0, 1),))]
     windows = table(texts_)
     zeros = np.zeros(int(windows.indptr[-1]), np.float32)
-    ranked = decode(windows, FlatLogits(zeros, zeros), [text.context for text in texts_], DecodeConfig())
+    ranked = decode(windows, Logits(zeros, zeros), [text.context for text in texts_], DecodeConfig())
     assert [len(candidates) for candidates in ranked] == [0, 0, 1]
     assert ranked[2] == [Candidate(0, 1, 1.0, 0.0, 0.0, 0.0)]
 
@@ -318,7 +319,7 @@ class TestNoAnswer:
     def ranked(self, null: list[float], threshold: float = 0.0, temperature: float = 1.0) -> list[Candidate]:
         """Two windows of one token, spans of logit 2 and 1, and the null logits."""
         windows = table([Text("가나", ((0, 1), (1, 2)), ((0, 1), (1, 1)))])
-        logits = FlatLogits(*(np.full(int(windows.indptr[-1]), -5, np.float32) for _ in range(2)))
+        logits = Logits(*(np.full(int(windows.indptr[-1]), -5, np.float32) for _ in range(2)))
         logits.start[windows.indptr[:-1]] = null
         logits.end[windows.indptr[:-1]] = 0
         logits.start[windows.indptr[:-1] + 3] = [2, 1]
@@ -365,16 +366,16 @@ def test_perfect_logits_on_the_dev_set(shared: Path, dev: list[Example], folder:
     start = windows.indptr[whole] + windows.start_position[whole]
     end = windows.indptr[whole] + windows.end_position[whole]
     total = int(windows.indptr[-1])
-    perfect = FlatLogits(*(np.zeros(shape, np.float32) for shape in (total, total, (total, 8), (total, 8))))
-    assert perfect.drop_front is not None and perfect.drop_back is not None
+    perfect = Logits.of([np.zeros(shape, np.float32) for shape in (total, total, (total, 8), (total, 8))])
+    assert perfect.boundary is not None
     perfect.start[start] = perfect.end[end] = 50
-    perfect.drop_front[start, np.maximum(windows.drop_front[whole], 0)] = 50
-    perfect.drop_back[end, np.maximum(windows.drop_back[whole], 0)] = 50
+    perfect.boundary.front[start, np.maximum(windows.drop_front[whole], 0)] = 50
+    perfect.boundary.back[end, np.maximum(windows.drop_back[whole], 0)] = 50
 
-    def exact(logits: FlatLogits) -> float:
+    def exact(logits: Logits) -> float:
         ranked = decode(windows, logits, [e.context for e in dev], DecodeConfig(n_best=1))
         pairs = zip(dev, ranked, strict=True)
         return score({e.id: e.context[c[0].start : c[0].end] for e, c in pairs}, dev)["exact_match"]
 
     assert exact(perfect) >= 99.8
-    assert exact(FlatLogits(perfect.start, perfect.end)) == pytest.approx(ceiling, abs=0.06)
+    assert exact(Logits(perfect.start, perfect.end)) == pytest.approx(ceiling, abs=0.06)

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from support.batches import random_batch, tokens, window
 from transformers import AutoConfig, AutoModelForQuestionAnswering
 
 from komrc import hub, storage
@@ -44,23 +45,11 @@ def tiny_reader(kind: str, *, boundary: bool) -> SpanReader:
     return SpanReader(AutoModelForQuestionAnswering.from_config(config), boundary=boundary).eval()
 
 
-def a_batch(types: bool, *lengths: int) -> Batch:
-    rng = np.random.default_rng(0)
-    mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
-    ids = np.where(mask == 1, rng.integers(5, 60, mask.shape), 1)
-    return Batch(ids, mask, (np.arange(max(lengths)) > 3) * mask if types else None)
-
-
 def by_torch(model: SpanReader, batch: Batch) -> list[np.ndarray[Any, Any]]:
-    arrays = (batch.input_ids, batch.attention_mask, batch.token_type_ids)
+    ids, mask, types = map(torch.from_numpy, batch.padded(1))
     with torch.inference_mode():
-        outputs = model(*(None if x is None else torch.from_numpy(x) for x in arrays))
-    return [x.numpy() for x in outputs if x is not None]
-
-
-def by_onnx(engine: OnnxEngine, batch: Batch) -> list[np.ndarray[Any, Any]]:
-    got = engine.run(batch)
-    return [x for x in (got.start, got.end, got.drop_front, got.drop_back) if x is not None]
+        outputs = model(ids, mask, types)
+    return [x[mask.bool()].numpy() for x in outputs if x is not None]
 
 
 @pytest.mark.parametrize(("kind", "boundary"), [*((k, True) for k in KINDS), ("bert", False)])
@@ -78,19 +67,16 @@ def test_every_architecture_gives_torchs_logits_at_any_size(
     quantize_graph(path, rounded)
     engines = OnnxEngine(path), OnnxEngine(rounded, name="onnx-int8")
     for lengths in ((1,), (64,), (31, 7, 64, 2)):
-        batch = a_batch(model.uses_token_types, *lengths)
+        batch = random_batch(*lengths)
         wanted = by_torch(model, batch)
         assert len(wanted) == (4 if boundary else 2)
-        real = batch.attention_mask.astype(bool)
-        for exact, near, value in zip(*(by_onnx(e, batch) for e in engines), wanted, strict=True):
-            assert np.abs(exact - value)[real].max() < 1e-4
-            assert np.abs(near - value)[real].max() < 0.1 * value[real].std() + 0.1
+        for exact, near, value in zip(*(e.run(batch).arrays for e in engines), wanted, strict=True):
+            assert np.abs(exact - value).max() < 1e-4
+            assert np.abs(near - value).max() < 0.1 * value.std() + 0.1
     # int8 has a scale for each token, so a window's logits are its own (the last batch's, row 1).
-    cut = (slice(1, 2), slice(0, 7))
-    types = None if batch.token_type_ids is None else batch.token_type_ids[cut]
-    alone = by_onnx(engines[1], Batch(batch.input_ids[cut], batch.attention_mask[cut], types))
-    for a, b in zip(alone, by_onnx(engines[1], batch), strict=True):
-        assert np.allclose(a[0], b[1, :7], atol=1e-4)
+    alone = engines[1].run(window(batch, 1))
+    for a, b in zip(alone.arrays, engines[1].run(batch).arrays, strict=True):
+        assert np.allclose(a, b[tokens(batch, 1)], atol=1e-4)
     assert rounded.stat().st_size < 0.75 * path.stat().st_size
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from komrc.engines import BOUNDARY_CLASSES
+from komrc.engines import BOUNDARY_CLASSES, Logits
 from komrc.features import Windows
 from komrc.graphemes import cut_points
 
@@ -64,21 +64,8 @@ class Candidate:
     end_logit: float
 
 
-@dataclass(frozen=True, slots=True)
-class FlatLogits:
-    """Logits of all windows' tokens, one window after the other without padding: T = windows.indptr[-1].
-
-    The drops are None without a boundary head.
-    """
-
-    start: NDArray[np.float32]  # [T]
-    end: NDArray[np.float32]  # [T]
-    drop_front: NDArray[np.float32] | None = None  # [T, BOUNDARY_CLASSES]
-    drop_back: NDArray[np.float32] | None = None  # [T, BOUNDARY_CLASSES]
-
-
 def decode(
-    windows: Windows, logits: FlatLogits, contexts: Sequence[str], config: DecodeConfig
+    windows: Windows, logits: Logits, contexts: Sequence[str], config: DecodeConfig
 ) -> list[list[Candidate]]:
     """The best candidates of each example, best first; fewer than n_best where there are fewer spans.
 
@@ -87,6 +74,7 @@ def decode(
     cluster. Equal logits: the earlier start, then the shorter span, comes first.
 
     Args:
+        logits: of all windows' tokens, T = windows.indptr[-1].
         contexts: of each example, [E].
     """
     first_window = np.searchsorted(windows.example, np.arange(len(contexts) + 1))
@@ -174,7 +162,7 @@ class _Tokens:
     def gather(
         cls,
         windows: Windows,
-        logits: FlatLogits,
+        logits: Logits,
         group: NDArray[np.intp],
         first_window: NDArray[np.intp],
     ) -> _Tokens:
@@ -211,8 +199,8 @@ class _Tokens:
             char_end=char_end,
             start=np.where(usable, logits.start[at], _NEVER),
             end=np.where(usable, logits.end[at], _NEVER),
-            front=None if logits.drop_front is None else _log_softmax(logits.drop_front[at]),
-            back=None if logits.drop_back is None else _log_softmax(logits.drop_back[at]),
+            front=None if logits.boundary is None else _log_softmax(logits.boundary.front[at]),
+            back=None if logits.boundary is None else _log_softmax(logits.boundary.back[at]),
         )
 
     def spans(
@@ -392,7 +380,7 @@ def _choose_edges(tokens: _Tokens, found: _Found, cuts: Sequence[NDArray[np.bool
 
 
 def _null_logits(
-    windows: Windows, logits: FlatLogits, group: NDArray[np.intp], first_window: NDArray[np.intp]
+    windows: Windows, logits: Logits, group: NDArray[np.intp], first_window: NDArray[np.intp]
 ) -> NDArray[np.float32]:
     """Start and end logit of the first token of each window, the least over an example's windows. [B, 2]"""
     at = windows.indptr[:-1]

@@ -337,31 +337,25 @@ def batches(lengths: NDArray[Any], *, token_budget: int) -> Iterator[NDArray[np.
         at += size
 
 
-def collate(windows: Windows, indices: NDArray[Any], *, pad_id: int, token_types: bool = True) -> Batch:
-    """The batch of these windows, padded on the right to their longest. [B, L]"""
+def collate(windows: Windows, indices: NDArray[Any]) -> Batch:
+    """The batch of these windows, in this order."""
     t = windows.template
-    longest = int(windows.lengths[indices].max()) if len(indices) else 0
-    ids = np.full((len(indices), longest), pad_id, np.int64)
-    mask = np.zeros_like(ids)
-    types = np.zeros_like(ids)
-    for row, n in enumerate(indices):
+    ids: list[Any] = []
+    types: list[Any] = []
+    for n in indices:
         example = windows.example[n]
         question = windows.question_ids[
             windows.question_indptr[example] : windows.question_indptr[example + 1]
         ]
         begin = windows.context_indptr[windows.context[example]] + windows.first_token[n]
         context = windows.context_ids[begin : begin + windows.context_length[n]]
-        parts = np.concatenate([t.prefix, question, t.middle, context, t.suffix])
-        ids[row, : len(parts)] = parts
-        mask[row, : len(parts)] = 1
-        if token_types:
-            types[row, : len(parts)] = np.concatenate(
-                [
-                    t.prefix_types,
-                    np.full(len(question), t.question_type),
-                    t.middle_types,
-                    np.full(len(context), t.context_type),
-                    t.suffix_types,
-                ]
-            )
-    return Batch(ids, mask, types if token_types else None)
+        ids += [t.prefix, question, t.middle, context, t.suffix]
+        types += [
+            t.prefix_types,
+            np.full(len(question), t.question_type),
+            t.middle_types,
+            np.full(len(context), t.context_type),
+            t.suffix_types,
+        ]
+    indptr = np.concatenate([[0], np.cumsum(windows.lengths[indices])]).astype(np.int64)
+    return Batch(np.concatenate(ids).astype(np.int64), np.concatenate(types).astype(np.int64), indptr)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from komrc.decoding import Candidate, DecodeConfig, FlatLogits, decode
-from komrc.engines import BOUNDARY_CLASSES, Batch, Engine
+from komrc.decoding import Candidate, DecodeConfig, decode
+from komrc.engines import Batch, Engine, Logits
 from komrc.engines.loading import EngineName, load_engine
 from komrc.errors import EngineError, InputError, UsageError
 from komrc.features import WindowConfig, Windows, batches, build_windows, collate
@@ -36,15 +36,21 @@ _PAIRS_AT_FIRST, _PAIRS_AT_ONCE = 16, 256  # held in memory and sorted by length
 class Reading:
     """Examples on their way: their windows, and the logits of those that the engine has run.
 
-    The logits stand flat, as FlatLogits says; the drops are None as long as no engine has given any.
+    ``logits``: of all windows' tokens, one window after the other; None before the first run.
     """
 
     examples: Sequence[Example]
     windows: Windows
-    start: NDArray[np.float32]
-    end: NDArray[np.float32]
-    drop_front: NDArray[np.float32] | None = None
-    drop_back: NDArray[np.float32] | None = None
+    logits: Logits | None = None
+
+    def put(self, numbers: Sequence[int] | NDArray[np.intp], found: Logits) -> None:
+        """Keep the logits of these windows, in this order."""
+        indptr = self.windows.indptr
+        if self.logits is None:
+            self.logits = found.empty_like(int(indptr[-1]))
+        at = np.concatenate([np.arange(indptr[n], indptr[n + 1]) for n in numbers])
+        for target, values in zip(self.logits.arrays, found.arrays, strict=True):
+            target[at] = values
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,40 +214,29 @@ class Reader:
                 settings.max_query_length,
                 f", the first with id {first}" if first else "",
             )
-        total = int(windows.indptr[-1])
-        return Reading(examples, windows, np.empty(total, np.float32), np.empty(total, np.float32))
+        return Reading(examples, windows)
 
     def run(self, parts: Sequence[tuple[Reading, Sequence[int] | NDArray[np.intp]]]) -> None:
         """Run the named windows of one or several readings as one batch; the readings keep the logits.
 
         Raises EngineError where the engine fails.
         """
-        padded = [
-            collate(reading.windows, np.asarray(numbers), pad_id=self.tokenizer.pad_id)
-            for reading, numbers in parts
-        ]
-        logits = self.engine.run(_stack(padded, self.tokenizer.pad_id))
-        row = 0
-        for (reading, numbers), batch in zip(parts, padded, strict=True):
-            indptr = reading.windows.indptr
-            at = np.concatenate([np.arange(indptr[n], indptr[n + 1]) for n in numbers])
-            real = batch.attention_mask.astype(np.bool_)
-            cells = slice(row, row + len(real)), slice(0, real.shape[1])
-            row += len(real)
-            reading.start[at], reading.end[at] = logits.start[cells][real], logits.end[cells][real]
-            if logits.drop_front is not None and logits.drop_back is not None:
-                if reading.drop_front is None or reading.drop_back is None:
-                    reading.drop_front = np.empty((len(reading.start), BOUNDARY_CLASSES), np.float32)
-                    reading.drop_back = np.empty_like(reading.drop_front)
-                reading.drop_front[at] = logits.drop_front[cells][real]
-                reading.drop_back[at] = logits.drop_back[cells][real]
+        collated = [collate(reading.windows, np.asarray(numbers)) for reading, numbers in parts]
+        logits = self.engine.run(Batch.concatenate(collated))
+        begin = 0
+        for (reading, numbers), batch in zip(parts, collated, strict=True):
+            end = begin + len(batch.input_ids)
+            reading.put(numbers, Logits.of([values[begin:end] for values in logits.arrays]))
+            begin = end
 
     def predict(self, reading: Reading, *, top_k: int = 1) -> list[Prediction]:
         """Predictions for the examples of a reading whose windows have all been run.
 
         Raises EngineError where the model gave values that are not numbers.
         """
-        logits = FlatLogits(reading.start, reading.end, reading.drop_front, reading.drop_back)
+        logits = reading.logits
+        if logits is None:  # no windows
+            logits = Logits(np.empty(0, np.float32), np.empty(0, np.float32))
         _check_finite(logits, self.engine.name)
         contexts = [example.context for example in reading.examples]
         ranked = decode(reading.windows, logits, contexts, self._decode_config(top_k))
@@ -323,9 +318,9 @@ def _check(text: object, what: str, name: str) -> None:
         ) from error
 
 
-def _check_finite(logits: FlatLogits, engine: str) -> None:
-    for values in (logits.start, logits.end, logits.drop_front, logits.drop_back):
-        if values is not None and not (np.abs(values) < _BEYOND_ANY_LOGIT).all():
+def _check_finite(logits: Logits, engine: str) -> None:
+    for values in logits.arrays:
+        if not (np.abs(values) < _BEYOND_ANY_LOGIT).all():
             raise EngineError(
                 "the model gave values that are not numbers, or beyond all measure",
                 where=f"engine {engine}",
@@ -339,25 +334,6 @@ def _chunks(items: Iterable[Example]) -> Iterator[list[Example]]:
     while chunk := list(islice(iterator, size)):
         yield chunk
         size = min(2 * size, _PAIRS_AT_ONCE)
-
-
-def _stack(parts: Sequence[Batch], pad_id: int) -> Batch:
-    """One batch of several, padded on the right to the longest."""
-    if len(parts) == 1:
-        return parts[0]
-    width = max(part.input_ids.shape[1] for part in parts)
-
-    def joined(arrays: Sequence[NDArray[np.int64]], filler: int) -> NDArray[np.int64]:
-        return np.concatenate(
-            [np.pad(a, ((0, 0), (0, width - a.shape[1])), constant_values=filler) for a in arrays]
-        )
-
-    types = [part.token_type_ids for part in parts if part.token_type_ids is not None]
-    return Batch(
-        joined([part.input_ids for part in parts], pad_id),
-        joined([part.attention_mask for part in parts], 0),
-        joined(types, 0) if types else None,
-    )
 
 
 def _ahead(work: Callable[[list[Example]], Reading], chunks: Iterator[list[Example]]) -> Iterator[Reading]:

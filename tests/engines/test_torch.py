@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.batches import random_batch, tokens, window
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from komrc.engines import Batch  # noqa: E402
 from komrc.engines.torch import TorchEngine  # noqa: E402
 from komrc.errors import EngineError  # noqa: E402
 from komrc.modeling import SpanReader, onednn  # noqa: E402
@@ -31,37 +32,29 @@ def model() -> SpanReader:
     return SpanReader(transformers.BertForQuestionAnswering(config), boundary=True)
 
 
-def batch(lengths: tuple[int, ...]) -> Batch:
-    ids = np.random.default_rng(0).integers(5, 50, (len(lengths), max(lengths)))
-    mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
-    return Batch(ids * mask, mask, np.ones_like(ids))
-
-
-def test_padding_does_not_change_logits_and_training_goes_on(model: SpanReader) -> None:
+def test_a_batch_does_not_change_logits_and_training_goes_on(model: SpanReader) -> None:
     model.train()
     engine = TorchEngine(model)
-    both = engine.run(batch((9, 5)))
+    given = random_batch(9, 5, vocab=50)
+    both = engine.run(given)
     assert model.training
-    given = batch((9, 5))
-    assert given.token_type_ids is not None
-    alone = engine.run(
-        Batch(given.input_ids[1:, :5], given.attention_mask[1:, :5], given.token_type_ids[1:, :5])
-    )
+    alone = engine.run(window(given, 1))
     assert both.start.dtype == np.float32
-    np.testing.assert_allclose(alone.start[0], both.start[1, :5], atol=1e-5)
-    np.testing.assert_allclose(alone.drop_back[0], both.drop_back[1, :5], atol=1e-5)
-    assert both.drop_front is not None and both.drop_front.shape == (2, 9, 8)
+    assert both.boundary is not None and both.boundary.front.shape == (14, 8)
+    for a, b in zip(alone.arrays, both.arrays, strict=True):
+        np.testing.assert_allclose(a, b[tokens(given, 1)], atol=1e-5)
 
 
 def test_token_types_reach_the_model(model: SpanReader) -> None:
     engine = TorchEngine(model)
-    given = batch((9,))
-    without = engine.run(Batch(given.input_ids, given.attention_mask, None))
+    given = random_batch(9, vocab=50)
+    without = engine.run(replace(given, token_type_ids=np.zeros_like(given.token_type_ids)))
     assert not np.allclose(engine.run(given).start, without.start)
 
 
 def test_bfloat16_is_near_and_comes_back_in_float32(model: SpanReader) -> None:
-    exact, near = TorchEngine(model).run(batch((9,))), TorchEngine(model, precision="bf16").run(batch((9,)))
+    given = random_batch(9, vocab=50)
+    exact, near = TorchEngine(model).run(given), TorchEngine(model, precision="bf16").run(given)
     assert near.start.dtype == np.float32
     assert 0 < np.abs(exact.start - near.start).max() < 0.1
 
@@ -77,17 +70,16 @@ def test_a_model_loaded_for_bfloat16_is_near_one_loaded_for_float32(kind: str, t
     assert (exact.name, near.name) == ("torch", "torch-bf16")
     converted = any(isinstance(module, onednn.BFloat16Linear) for module in near.model.modules())
     assert converted == (near.model.packs and onednn.available())
-    given = batch((9, 4, 12))
-    mask = given.attention_mask.astype(bool)
-    plain, wanted, found = TorchEngine(model).run(given), exact.run(given), near.run(given)
-    for name in ("start", "end", "drop_front", "drop_back"):
-        a, b, c = (getattr(x, name)[mask] for x in (plain, wanted, found))
+    given = random_batch(9, 4, 12, vocab=50)
+    runs = TorchEngine(model).run(given), exact.run(given), near.run(given)
+    assert len(runs[0].arrays) == 4
+    for a, b, c in zip(*(logits.arrays for logits in runs), strict=True):
         np.testing.assert_allclose(b, a, atol=1e-5)
         assert c.dtype == np.float32
         assert 0 < np.abs(c - a).max() < 0.05
 
 
 def test_what_torch_refuses_is_an_engine_error(model: SpanReader) -> None:
-    given = batch((9,))
+    given = random_batch(9, vocab=50)
     with pytest.raises(EngineError):
-        TorchEngine(model).run(Batch(given.input_ids + 1000, given.attention_mask, None))
+        TorchEngine(model).run(replace(given, input_ids=given.input_ids + 1000))

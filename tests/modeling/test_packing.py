@@ -80,6 +80,17 @@ def test_no_window_sees_its_neighbours(tmp_path: Path) -> None:
     assert not torch.equal(before[1], after[1])
 
 
+def test_flat_windows_have_the_logits_of_padded_ones(tmp_path: Path) -> None:
+    model = reader(tmp_path, "bert")
+    model.attention = "packed"
+    ids, mask, types = windows()
+    real = mask.bool()
+    indptr = torch.tensor([0, 12, 17, 26])
+    flat = model.forward_flat(ids[real], types[real], indptr)
+    for a, b in zip(flat, model(ids, mask, types), strict=True):
+        assert a is not None and b is not None and torch.equal(a, b[real])
+
+
 @pytest.mark.parametrize("kind", DONT)
 def test_other_models_keep_their_attention(kind: str, tmp_path: Path) -> None:
     model = reader(tmp_path, kind)

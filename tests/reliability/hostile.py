@@ -198,8 +198,8 @@ class _Given:
 
     def run(self, batch: Batch) -> Logits:
         with np.errstate(all="ignore"):
-            values = [np.resize(self._values, (*batch.input_ids.shape, n)) for n in (1, 8)]
-        return Logits(values[0][..., 0], values[0][..., 0][:, ::-1].copy(), values[1], -values[1])
+            span, cuts = (np.resize(self._values, (len(batch.input_ids), n)) for n in (1, 8))
+        return Logits.of([span[:, 0], span[::-1, 0].copy(), cuts, -cuts])
 
 
 CONTEXT = (

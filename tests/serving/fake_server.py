@@ -31,7 +31,7 @@ class SlowEngine(FakeEngine):
         self.batches: list[int] = []  # windows of each
 
     def run(self, batch):
-        self.batches.append(len(batch.input_ids))
+        self.batches.append(len(batch))
         time.sleep(self.seconds)
         if self.fail_on is not None and (batch.input_ids == self.fail_on).any():
             raise RuntimeError("the library's message, with /a/path")

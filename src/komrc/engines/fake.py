@@ -9,7 +9,7 @@ from komrc.engines import BOUNDARY_CLASSES, Batch, Logits
 
 
 class FakeEngine:
-    """Logits in [-8, 8) that depend on the token and on all tokens before it, never on padding.
+    """Logits in [-8, 8) that depend on the token and on all tokens before it, of its window.
 
     Args:
         boundary: whether to give logits of a boundary head too.
@@ -22,15 +22,13 @@ class FakeEngine:
 
     def run(self, batch: Batch) -> Logits:
         """Logits of a batch."""
-        before = np.cumsum(batch.input_ids * batch.attention_mask + 1, axis=1).astype(np.uint64)
-        drops = np.arange(2, 2 + 2 * BOUNDARY_CLASSES).reshape(2, BOUNDARY_CLASSES, 1, 1)
-        front, back = (np.moveaxis(_scatter(before, salts), 0, -1) for salts in drops)
-        return Logits(
-            start=_scatter(before, np.array(0)),
-            end=_scatter(before, np.array(1)),
-            drop_front=front if self.boundary else None,
-            drop_back=back if self.boundary else None,
-        )
+        shifted = batch.input_ids + 1
+        sums = np.cumsum(shifted)
+        first = np.repeat(batch.indptr[:-1], batch.lengths)
+        before = (sums - sums[first] + shifted[first]).astype(np.uint64)
+        drops = np.arange(2, 2 + 2 * BOUNDARY_CLASSES).reshape(2, BOUNDARY_CLASSES, 1)
+        boundary = [np.moveaxis(_scatter(before, salts), 0, -1) for salts in drops] if self.boundary else []
+        return Logits.of([_scatter(before, np.array(0)), _scatter(before, np.array(1)), *boundary])
 
 
 def _scatter(values: NDArray[np.uint64], salt: NDArray[np.int64]) -> NDArray[np.float32]:

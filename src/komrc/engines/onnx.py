@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from komrc import model_folder
 from komrc.engines import Batch, Logits
-from komrc.engines.portions import TOKENS, in_portions
 from komrc.errors import EngineError, ModelError
-from komrc.model_folder import read_header
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -30,6 +29,9 @@ WEIGHTS = "model.safetensors"
 HEADER_KEY = "weights_header_sha256"  # in a graph that reads its weights out of WEIGHTS
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of processor time in so many of the clock
 OUTPUTS = ("start", "end", "drop_front", "drop_back")
+# Padded tokens of a microbatch. On a CPU a few hundred keep every core busy, and more of them only move
+# activations out of the caches (docs/benchmarks.md).
+MICROBATCH_TOKENS = 640
 
 
 class OnnxEngine:
@@ -43,6 +45,7 @@ class OnnxEngine:
             ``attention_mask`` and ``token_type_ids``. Outputs float32: ``start``, ``end`` [B, L] and,
             with a boundary head, ``drop_front``, ``drop_back`` [B, L, 8].
         name: "onnx" or "onnx-int8".
+        pad_id: fills windows up to a microbatch's longest, where the graph takes a mask.
         threads: of all runs together; None: as OMP_NUM_THREADS says, or one for each core that the process
             may use.
 
@@ -51,9 +54,15 @@ class OnnxEngine:
     """
 
     def __init__(
-        self, path: Path, *, name: Literal["onnx", "onnx-int8"] = "onnx", threads: int | None = None
+        self,
+        path: Path,
+        *,
+        name: Literal["onnx", "onnx-int8"] = "onnx",
+        pad_id: int = 0,
+        threads: int | None = None,
     ) -> None:
         self.path = path
+        self.pad_id = pad_id
         self.threads = threads or usable_cores()
         self._files = _identity(path)
         self.session = _session(path, self.threads)
@@ -77,7 +86,8 @@ class OnnxEngine:
         """The graph of a folder; "onnx" takes the int8 graph where there is no other. Raises EngineError."""
         for kind in (name, "onnx-int8"):
             if (folder / GRAPHS[kind]).is_file():
-                return cls(folder / GRAPHS[kind], name=kind, threads=threads)
+                pad_id = _pad_id(folder / "config.json")
+                return cls(folder / GRAPHS[kind], name=kind, pad_id=pad_id, threads=threads)
         raise EngineError(
             f"the model has no {GRAPHS[name]}",
             where=str(folder),
@@ -87,10 +97,11 @@ class OnnxEngine:
     def run(self, batch: Batch) -> Logits:
         """Logits of a batch. Raises EngineError where ONNX Runtime fails."""
         if self.masked:
-            return in_portions(batch, partial(self._outputs, self.session), TOKENS)
-        if self.threads == 1 or len(batch.input_ids) == 1:
-            return in_portions(batch, partial(self._outputs, self.session), 0)
-        return in_portions(batch, partial(self._outputs, self._narrow), 0, spread=self._lanes.map)
+            return Logits.concatenate([self._padded(p) for p in batch.microbatches(MICROBATCH_TOKENS)])
+        if self.threads == 1 or len(batch) == 1:
+            return Logits.concatenate([self._single(self.session, p) for p in batch.microbatches(0)])
+        windows = self._lanes.map(partial(self._single, self._narrow), batch.microbatches(0))
+        return Logits.concatenate(list(windows))
 
     @cached_property
     def _narrow(self) -> InferenceSession:
@@ -103,20 +114,34 @@ class OnnxEngine:
     def _lanes(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.threads, thread_name_prefix="komrc-onnx")
 
-    def _outputs(self, session: InferenceSession, batch: Batch) -> list[NDArray[np.float32]]:
-        ids, types = batch.input_ids, batch.token_type_ids
-        feeds: dict[str, NDArray[Any]] = {"input_ids": np.ascontiguousarray(ids)}
-        if self.masked:
-            feeds["attention_mask"] = np.ascontiguousarray(batch.attention_mask)
-        if "token_type_ids" in self.inputs:
-            feeds["token_type_ids"] = np.zeros_like(ids) if types is None else np.ascontiguousarray(types)
+    def _padded(self, batch: Batch) -> Logits:
+        ids, mask, types = batch.padded(self.pad_id)
+        feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+        outputs = self._outputs(self.session, feeds)
+        real = mask.astype(np.bool_)
+        return Logits.of([values[real] for values in outputs])
+
+    def _single(self, session: InferenceSession, batch: Batch) -> Logits:
+        feeds = {"input_ids": batch.input_ids[None], "token_type_ids": batch.token_type_ids[None]}
+        return Logits.of([values[0] for values in self._outputs(session, feeds)])
+
+    def _outputs(
+        self, session: InferenceSession, feeds: dict[str, NDArray[Any]]
+    ) -> list[NDArray[np.float32]]:
+        given = {name: values for name, values in feeds.items() if name in self.inputs}
         try:
-            return session.run(self.outputs, feeds)  # type: ignore[no-any-return]
+            return session.run(self.outputs, given)  # type: ignore[no-any-return]
         except Exception as error:  # as above
             raise EngineError(
-                f"ONNX Runtime failed on a batch of {ids.shape} tokens ({_first_line(error)})",
+                f"ONNX Runtime failed on a batch of {feeds['input_ids'].shape} tokens ({_first_line(error)})",
                 where=f"engine {self.name}",
             ) from error
+
+
+def _pad_id(config: Path) -> int:
+    """What config.json names; 0 without one. The mask hides it from all but convolutions."""
+    value = model_folder.read_json(config).get("pad_token_id") if config.is_file() else None
+    return value if type(value) is int else 0
 
 
 def _session(path: Path, threads: int) -> InferenceSession:
@@ -158,7 +183,7 @@ def _check_weights(folder: Path, metadata: dict[str, str]) -> None:
     if expected is None:
         return
     path = folder / WEIGHTS
-    if hashlib.sha256(read_header(path).raw).hexdigest() != expected:
+    if hashlib.sha256(model_folder.read_header(path).raw).hexdigest() != expected:
         raise ModelError(
             "not the weights that the graph beside it was written for",
             where=str(path),

@@ -83,31 +83,26 @@ class OpenVinoEngine:
 
     def run(self, batch: Batch) -> Logits:
         """Logits of a batch. Raises EngineError where OpenVINO fails."""
-        lengths = batch.attention_mask.sum(axis=1).tolist()
-        self._check(batch, max(lengths))
-        rows: list[list[NDArray[np.float32]]] = [[] for _ in lengths]
+        self._check(batch)
+        windows: list[Logits | None] = [None] * len(batch)
 
-        def keep(request: Any, row: int) -> None:
-            rows[row] = [request.get_output_tensor(n).data[0].copy() for n in self._outputs]
+        def keep(request: Any, n: int) -> None:
+            windows[n] = Logits.of([request.get_output_tensor(o).data[0].copy() for o in self._outputs])
 
         self._queue.set_callback(keep)
         try:
-            for row, length in enumerate(lengths):
-                self._queue.start_async(self._feeds(batch, row, length), row)
+            for n, window in enumerate(batch.microbatches(0)):
+                self._queue.start_async(self._feeds(window), n)
             self._queue.wait_all()
         except RuntimeError as error:
             raise EngineError(
-                f"OpenVINO failed on a batch of {batch.input_ids.shape} tokens ({_first_line(error)})",
+                f"OpenVINO failed on a batch of {len(batch)} windows ({_first_line(error)})",
                 where=f"engine {self.name}",
             ) from error
-        results = [np.zeros((*batch.input_ids.shape, *v.shape[1:]), np.float32) for v in rows[0]]
-        for row, values in enumerate(rows):
-            for target, found in zip(results, values, strict=True):
-                target[row, : len(found)] = found
-        return Logits(*results)
+        return Logits.concatenate([window for window in windows if window is not None])
 
-    def _check(self, batch: Batch, longest: int) -> None:
-        highest = int(batch.input_ids.max())
+    def _check(self, batch: Batch) -> None:
+        longest, highest = int(batch.lengths.max()), int(batch.input_ids.max())
         if self._longest is not None and longest > self._longest:
             what, fix = f"a window of {longest} tokens", f"use --max-seq-length {self._longest} or less"
         elif isinstance(self._pieces, int) and highest >= self._pieces:
@@ -116,18 +111,13 @@ class OpenVinoEngine:
             return
         raise EngineError(f"the model can't read {what}", where=f"engine {self.name}", fix=fix)
 
-    def _feeds(self, batch: Batch, row: int, length: int) -> dict[str, NDArray[np.int64]]:
-        types = batch.token_type_ids
+    def _feeds(self, window: Batch) -> dict[str, NDArray[np.int64]]:
         given = {
-            "input_ids": batch.input_ids,
-            "attention_mask": batch.attention_mask,
-            "token_type_ids": np.zeros_like(batch.input_ids) if types is None else types,
+            "input_ids": window.input_ids[None],
+            "attention_mask": np.ones((1, len(window.input_ids)), np.int64),
+            "token_type_ids": window.token_type_ids[None],
         }
-        return {
-            name: np.ascontiguousarray(values[row : row + 1, :length])
-            for name, values in given.items()
-            if name in self._inputs
-        }
+        return {name: values for name, values in given.items() if name in self._inputs}
 
 
 def _first_line(error: Exception) -> str:

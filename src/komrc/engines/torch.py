@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from komrc.engines import Batch, Logits
-from komrc.engines.portions import TOKENS, in_portions
+from komrc.engines.onnx import MICROBATCH_TOKENS
 from komrc.errors import EngineError
 from komrc.modeling import SpanReader, onednn
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -30,7 +29,7 @@ class TorchEngine:
         self.model = model
         self.name = "torch" if precision == "fp32" else "torch-bf16"
         self.autocast = precision == "bf16"
-        self.portion = TOKENS  # computed at once on a CPU
+        self.microbatch_tokens = MICROBATCH_TOKENS  # computed at once on a CPU
 
     @classmethod
     def load(cls, folder: Path, name: Literal["torch", "torch-bf16"] = "torch") -> TorchEngine:
@@ -43,7 +42,7 @@ class TorchEngine:
         if half and not gpu and model.packs and onednn.available():
             onednn.to_bfloat16(model.qa.base_model)
             engine.autocast = False  # these layers cast for themselves
-            engine.portion = onednn.ROWS
+            engine.microbatch_tokens = onednn.ROWS
         return engine
 
     @torch.inference_mode()
@@ -53,9 +52,10 @@ class TorchEngine:
         if training:
             self.model.eval()
         try:
-            if self._device.type == "cpu":
-                return in_portions(batch, self._outputs, self.portion)
-            return Logits(*self._outputs(batch))
+            if self._device.type != "cpu":
+                return self._logits(batch)
+            parts = batch.microbatches(self.microbatch_tokens)
+            return Logits.concatenate([self._logits(part) for part in parts])
         finally:
             if training:
                 self.model.train()
@@ -64,22 +64,25 @@ class TorchEngine:
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def _outputs(self, batch: Batch) -> list[NDArray[np.float32]]:
-        device = self._device
+    def _logits(self, batch: Batch) -> Logits:
+        device, model = self._device, self.model
 
         def tensor(array: NDArray[Any]) -> torch.Tensor:
             return torch.from_numpy(array).to(device)
 
-        types = batch.token_type_ids
         try:
             with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
-                outputs = self.model(
-                    tensor(batch.input_ids),
-                    tensor(batch.attention_mask),
-                    None if types is None else tensor(types),
-                )
+                if model.attention == "packed":
+                    arrays = batch.input_ids, batch.token_type_ids, batch.indptr
+                    flat = model.forward_flat(*map(tensor, arrays))
+                    outputs = [values for values in flat if values is not None]
+                else:
+                    ids, mask, types = batch.padded(int(model.config.pad_token_id or 0))
+                    real = tensor(mask).bool()
+                    padded = model(tensor(ids), tensor(mask), tensor(types))
+                    outputs = [values[real] for values in padded if values is not None]
         except (RuntimeError, IndexError) as error:
             raise EngineError(
-                f"PyTorch failed on a batch of {batch.input_ids.shape} tokens ({error})", where=str(device)
+                f"PyTorch failed on a batch of {len(batch)} windows ({error})", where=str(device)
             ) from error
-        return [output.float().cpu().numpy() for output in outputs if output is not None]
+        return Logits.of([output.float().cpu().numpy() for output in outputs])

@@ -16,40 +16,27 @@ KERNEL = "komrc_packed"  # its name among transformers' attention kernels
 
 
 class Packing(NamedTuple):
-    """Where the T real tokens of B windows, padded on the right to length L, lie."""
+    """The edges of B windows that follow one another in one row of T tokens."""
 
-    at: Tensor  # int64 [T]: in the windows flattened to [B * L]
     positions: Tensor  # int64 [1, T]: in the token's window
     edges: Tensor  # int32 [B + 1]: window n is tokens edges[n]:edges[n + 1]
-    shape: tuple[int, int]  # B, L
+    longest: int  # tokens
 
     @classmethod
-    def of(cls, attention_mask: Tensor) -> Packing:
-        """Of a mask [B, L], 1 on tokens, 0 on padding."""
-        batch, length = attention_mask.shape
-        at = attention_mask.flatten().nonzero().flatten()
-        edges = F.pad(attention_mask.sum(1).cumsum(0), (1, 0)).to(torch.int32)
-        return cls(at, (at % length)[None], edges, (batch, length))
-
-    def pack(self, padded: Tensor) -> Tensor:
-        """[B, L] -> [1, T]"""
-        return padded.flatten()[self.at][None]
-
-    def unpack(self, packed: Tensor) -> Tensor:
-        """[1, T, ...] -> [B, L, ...], zeros at padding"""
-        batch, length = self.shape
-        rest = packed.shape[2:]
-        flat = packed.new_zeros(batch * length, *rest).index_copy(0, self.at, packed[0])
-        return flat.view(batch, length, *rest)
+    def of(cls, indptr: Tensor) -> Packing:
+        """Of the windows' edges as int64 [B + 1]."""
+        lengths = indptr.diff()
+        first = torch.repeat_interleave(indptr[:-1], lengths)
+        positions = torch.arange(len(first), device=indptr.device) - first
+        return cls(positions[None], indptr.to(torch.int32), int(lengths.max()))
 
     def arguments(self) -> dict[str, Any]:
-        """What ``attend`` is to be told, under the names that transformers gives them."""
-        longest = self.shape[1]
+        """The arguments of ``attend``, under the names that transformers gives them."""
         return {
             "cu_seq_lens_q": self.edges,
             "cu_seq_lens_k": self.edges,
-            "max_length_q": longest,
-            "max_length_k": longest,
+            "max_length_q": self.longest,
+            "max_length_k": self.longest,
         }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -198,37 +199,66 @@ class SpanReader(nn.Module):
         Returns: start [B, L], end [B, L], characters to drop in front [B, L, 8] and at the back
         [B, L, 8] (None without a boundary head). Raises ModelError for windows beyond the model's limit.
         """
-        if not torch.compiler.is_compiling() and input_ids.shape[1] > self.max_positions:
-            raise ModelError(
-                f"a window of {input_ids.shape[1]} tokens is longer than the model's {self.max_positions}"
-                " positions",
-                fix=f"use --max_seq_length {self.max_positions} or less",
-            )
+        self._check_length(input_ids.shape[1])
+        if self.attention == "packed":
+            mask = attention_mask.bool()
+            types = None if token_type_ids is None else token_type_ids[mask]
+            indptr = F.pad(attention_mask.sum(1).cumsum(0), (1, 0))
+            flat = self.forward_flat(input_ids[mask], types, indptr)
+            return tuple(None if values is None else _scatter(values, mask) for values in flat)  # type: ignore[return-value]
         arguments = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None and self.uses_token_types:
             arguments["token_type_ids"] = token_type_ids
-        packed = Packing.of(attention_mask) if self.attention == "packed" else None
-        if packed is not None:
-            arguments = self._packed(arguments, packed)
+        return self._logits(arguments)
+
+    def forward_flat(
+        self, input_ids: Tensor, token_type_ids: Tensor | None, indptr: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """Logits of B windows that follow one another without padding; ``attention`` must be "packed".
+
+        Args:
+            input_ids: [T].
+            token_type_ids: [T]; ignored where the model has no token types.
+            indptr: int64 [B + 1]; window n is tokens indptr[n]:indptr[n + 1].
+
+        Returns: as ``forward``, with [T] for [B, L]. Raises ModelError for windows beyond the model's limit.
+        """
+        packing = Packing.of(indptr)
+        self._check_length(packing.longest)
+        first = int(self.config.max_position_embeddings) - self.max_positions  # RoBERTa's kind: not 0
+        arguments: dict[str, Any] = {
+            "input_ids": input_ids[None],
+            "position_ids": packing.positions + first,
+            **packing.arguments(),
+        }
+        if token_type_ids is not None and self.uses_token_types:
+            arguments["token_type_ids"] = token_type_ids[None]
+        return tuple(None if values is None else values[0] for values in self._logits(arguments))  # type: ignore[return-value]
+
+    def _check_length(self, longest: int) -> None:
+        if not torch.compiler.is_compiling() and longest > self.max_positions:
+            raise ModelError(
+                f"a window of {longest} tokens is longer than the model's {self.max_positions} positions",
+                fix=f"use --max_seq_length {self.max_positions} or less",
+            )
+
+    def _logits(self, arguments: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         with_states = self.boundary is not None
         output = self.qa.base_model(**arguments, return_dict=True, output_hidden_states=with_states)
         state = output[0]
         for module in self._head[:-1]:
             state = module(state)
-        logits = self._head[-1](state)
-        found = [logits]
+        span = self._head[-1](state)
+        front, back = None, None
         if self.boundary is not None:
-            found += self.boundary(output.hidden_states[self._boundary_layer])
-        if packed is not None:
-            found = [packed.unpack(values) for values in found]
-        front, back = found[1:] or (None, None)
-        return found[0][..., 0], found[0][..., 1], front, back
+            front, back = self.boundary(output.hidden_states[self._boundary_layer])
+        return span[..., 0], span[..., 1], front, back
 
-    def _packed(self, arguments: dict[str, Tensor], packed: Packing) -> dict[str, Any]:
-        """The encoder's arguments [B, L] as one row of real tokens [1, T]."""
-        row = {name: packed.pack(values) for name, values in arguments.items() if name != "attention_mask"}
-        first = int(self.config.max_position_embeddings) - self.max_positions  # RoBERTa's kind: not 0
-        return {**row, "position_ids": packed.positions + first, **packed.arguments()}
+
+def _scatter(values: Tensor, mask: Tensor) -> Tensor:
+    """[T, ...] -> [B, L, ...] with zeros outside the mask [B, L] of T ones."""
+    padded = values.new_zeros(*mask.shape, *values.shape[1:])
+    return padded.index_put(tuple(mask.nonzero(as_tuple=True)), values)
 
 
 def _head_modules(qa: PreTrainedModel) -> tuple[nn.Module, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from komrc.engines import Batch
 from komrc.features import Windows, collate
 
 if TYPE_CHECKING:
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     from komrc.training.particle_labels import ParticleLabels
 
 Tensors = dict[str, Any]
+
+# In a batch -> in Windows.
+_LABELS = {
+    "start": "start_position",
+    "end": "end_position",
+    "drop_front": "drop_front",
+    "drop_back": "drop_back",
+    "context_start": "context_start",
+    "context_length": "context_length",
+}
 
 
 class WindowDataset(Dataset[Tensors]):
@@ -72,43 +83,19 @@ class WindowDataset(Dataset[Tensors]):
 
     def whole(self, indices: list[int]) -> Tensors:
         """The batch of these windows, not shared out."""
-        rows = [self._row(i) for i in indices]
-        batch: Tensors = _padded([tokens for tokens, _ in rows], self._pad_id)
-        if not self._token_types:
-            del batch["token_type_ids"]
-        for name in rows[0][1]:
-            batch[name] = torch.tensor([labels[name] for _, labels in rows])
-        batch["weight"] = torch.ones(len(rows))
+        chosen = [(self.parts[self._part[i]][0], self._window[i]) for i in indices]
+        ids, mask, types = Batch.concatenate(
+            [collate(windows, np.array([n])) for windows, n in chosen]
+        ).padded(self._pad_id)
+        batch: Tensors = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        if self._token_types:
+            batch["token_type_ids"] = torch.from_numpy(types)
+        for key, column in _LABELS.items():
+            batch[key] = torch.tensor([int(getattr(windows, column)[n]) for windows, n in chosen])
+        batch["weight"] = torch.ones(len(chosen))
         batch["count"] = len(indices)
-        batch["tokens"] = int(sum(self.lengths[i] for i in indices))
+        batch["tokens"] = int(mask.sum())
         return batch
-
-    def _row(self, index: int) -> tuple[Mapping[str, NDArray[np.int64]], dict[str, int]]:
-        windows, n = self.parts[self._part[index]][0], self._window[index]
-        made = collate(windows, np.array([n]), pad_id=self._pad_id, token_types=True)
-        assert made.token_type_ids is not None
-        tokens = {"input_ids": made.input_ids[0], "token_type_ids": made.token_type_ids[0]}
-        return tokens, {
-            "start": int(windows.start_position[n]),
-            "end": int(windows.end_position[n]),
-            "drop_front": int(windows.drop_front[n]),
-            "drop_back": int(windows.drop_back[n]),
-            "context_start": int(windows.context_start[n]),
-            "context_length": int(windows.context_length[n]),
-        }
-
-
-def _padded(rows: Sequence[Mapping[str, NDArray[np.int64]]], pad_id: int) -> Tensors:
-    longest = max(len(row["input_ids"]) for row in rows)
-    ids = torch.full((len(rows), longest), pad_id)
-    types = torch.zeros_like(ids)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows):
-        length = len(row["input_ids"])
-        ids[i, :length] = torch.from_numpy(row["input_ids"])
-        types[i, :length] = torch.from_numpy(row["token_type_ids"])
-        mask[i, :length] = 1
-    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
 
 def choose_windows(windows: Windows, *, negative_share: float, seed: int) -> NDArray[np.intp]:
