@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.probing import frozen_states, probe
 from komrc import hub
-from komrc.datasets import load_squad
+from komrc.data import load_squad
 from komrc.features import WindowConfig, build_windows
 from komrc.modeling import SpanReader
 from komrc.modeling.span_reader import boundary_layer

@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from komrc.datasets import load_squad
+from komrc.data import load_squad
 from komrc.metrics.korquad import best
 from komrc.particles import trim_many
 from komrc.types import Example

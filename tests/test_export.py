@@ -13,7 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForQuestionAnswering
 
 from komrc import hub, storage
-from komrc.datasets import load_squad
+from komrc.data import load_squad
 from komrc.engines import Batch
 from komrc.engines.onnx import OnnxEngine
 from komrc.errors import ModelError, UsageError

@@ -110,6 +110,12 @@ def is_parquet(data: bytes) -> bool:
     return data.startswith(_PARQUET)
 
 
+def marked_encoding(data: bytes) -> str | None:
+    """The encoding that a byte order mark tells, None for UTF-8 and without a mark."""
+    found = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
+    return None if found == "utf-8-sig" else found
+
+
 def decode(data: bytes, *, where: str, error: type[KomrcError]) -> str:
     """The text of a whole file without its byte order mark; line ends stay as they are.
 

@@ -17,7 +17,7 @@ import pytest
 
 from komrc.cli import data as command
 from komrc.cli import main
-from komrc.datasets import load_squad
+from komrc.data import load_squad
 from komrc.download import RemoteFile
 from komrc.statistics import describe, reach
 from komrc.tokenization import load_tokenizer

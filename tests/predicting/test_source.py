@@ -125,7 +125,7 @@ def test_what_can_not_be_reached(tmp_path: Path) -> None:
         (b"{", "not JSON"),
         (b"\xff", "not JSON"),
         (b"[]", "list"),
-        (b'{"id": 1, "question": "q", "context": "c"}', '"id" is int'),
+        (b'{"id": 1.5, "question": "q", "context": "c"}', '"id" is the number 1.5'),
         (b'{"id": "1", "context": "c"}', '"question" is missing'),
         (b'{"id": "1", "question": " ", "context": "c"}', '"question" is empty'),
         (b'{"id": "1", "question": "q", "context": "\\ud800"}', "surrogate"),

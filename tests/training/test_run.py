@@ -117,7 +117,7 @@ def test_a_run_leaves_every_file_and_the_written_model_has_the_figures_it_says(
 ) -> None:
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-    from komrc.datasets import load_squad
+    from komrc.data import load_squad
     from komrc.metrics import korquad
 
     out = tmp_path / "out"

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from komrc.datasets import Loaded, scan_squad
+from komrc.data import Loaded, scan_data
 from komrc.download import KORQUAD_LICENCE, KORQUAD_URL, KORQUAD_V1, RemoteFile, fetch
 from komrc.errors import DataError, Problem
 from komrc.statistics import Lengths, Reach, Statistics, describe, reach
@@ -88,7 +88,7 @@ def run_lint(args: argparse.Namespace) -> int:
     loaded: Loaded | None = None
     problems: tuple[Problem, ...]
     try:
-        loaded = scan_squad(args.file)
+        loaded = scan_data(args.file)
         problems = loaded.problems
     except DataError as error:  # not even JSON: that is the one finding
         problems = (Problem("$", error.what, error.fix or "correct it"),)

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from komrc import datasets, evaluation, storage
+from komrc import evaluation, storage
+from komrc.data import REPORTING, read_data
 from komrc.errors import UsageError
 
 EXAMPLES = """\
@@ -33,7 +34,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("data", metavar="DATA", type=Path, help="questions with reference answers")
     parser.add_argument(
-        "predictions", metavar="PREDICTIONS", type=Path, help='JSON object {"question id": "answer"}'
+        "predictions",
+        metavar="PREDICTIONS",
+        type=Path,
+        help='JSON object {"question id": "answer"}, .jsonl, or a folder of shards',
     )
     parser.add_argument("--output", type=Path, metavar="HTML", help="the page to write")
     parser.add_argument(
@@ -72,8 +76,9 @@ def run(args: argparse.Namespace) -> int:
     # Matplotlib and the tokenizers are loaded by what is asked for.
     from komrc.report.analysis import analyse, load_scores
 
-    examples = datasets.load_squad(args.data, skip_invalid=args.skip_invalid)
+    examples = read_data(args.data, REPORTING, skip_invalid=args.skip_invalid).examples
     predictions: Mapping[str, str] = evaluation.load_predictions(args.predictions)
+    evaluation.require_common_ids(examples, predictions, data=args.data, where=args.predictions)
     name = f"{args.data.name} · {args.predictions.name}"
     other, other_name = None, None
     if args.compare is not None:

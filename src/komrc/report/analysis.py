@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from komrc import calibration, datasets
+from komrc import calibration
+from komrc.data import read_nbest
 from komrc.errors import DataError
 from komrc.metrics import korquad
 from komrc.report import slices
@@ -122,7 +123,7 @@ class Report:
 def load_scores(path: Path) -> dict[str, dict[str, float]]:
     """An n-best file, id -> text -> probability: ``{id: [{"text", "probability"}, ...]}`` as ``komrc
     predict`` and the 2020 scripts write it. Raises DataError for anything else."""
-    value = datasets.read_json(path).value
+    value = read_nbest(path)
     try:
         scores: dict[str, dict[str, float]] = {}
         for key, candidates in value.items():

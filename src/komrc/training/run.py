@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from transformers import TrainingArguments, set_seed
 
 from komrc import hub, storage
-from komrc.datasets import Loaded, read_squad
+from komrc.data import EVALUATING, TRAINING, Loaded, Needs, read_data
 from komrc.engines.torch import TorchEngine
 from komrc.errors import ModelError, StorageError, UsageError
 from komrc.features import WindowConfig, Windows, cached_windows
@@ -162,8 +162,8 @@ class _Run:
         begin = time.monotonic()
         set_seed(options.seed)  # heads that the weights lack are drawn at random
         self.precision = machine.choose_precision(options.precision, self.arguments.device)
-        self.train_data = {name: self._read(name) for name in options.train_file}
-        dev = self._read(options.predict_file) if options.predict_file else None
+        self.train_data = {name: self._read(name, TRAINING) for name in options.train_file}
+        dev = self._read(options.predict_file, EVALUATING) if options.predict_file else None
         self.model = self._load_model(checkpoint)
         self.tokenizer = self._load_tokenizer(checkpoint)
         self.settings = outputs.settings_for(
@@ -243,8 +243,8 @@ class _Run:
             )
         return None
 
-    def _read(self, name: str) -> Loaded:
-        return read_squad(self.options.data_path(name), skip_invalid=self.options.skip_invalid)
+    def _read(self, name: str, needs: Needs) -> Loaded:
+        return read_data(self.options.data_path(name), needs, skip_invalid=self.options.skip_invalid)
 
     def _load_model(self, checkpoint: checkpoints.Checkpoint | None) -> SpanReader:
         o = self.options
