@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from komrc import storage
 from komrc.data import Loaded, scan_data
@@ -18,6 +18,9 @@ from komrc.data.fix import fix_data
 from komrc.download import KORQUAD_LICENCE, KORQUAD_URL, KORQUAD_V1, RemoteFile, fetch
 from komrc.errors import PROBLEMS_SHOWN, DataError, Problem, UsageError, kinds_of
 from komrc.statistics import Lengths, Reach, Statistics, describe, reach
+
+if TYPE_CHECKING:
+    from komrc.unreachable import Unreachable
 
 FINDINGS = 3  # the exit code of DataError: lint and a command that loads the file agree
 
@@ -113,6 +116,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 # --- lint --------------------------------------------------------------------------------------------------
 
 
+class _Reached(NamedTuple):
+    reach: Reach | None
+    unreachable: Unreachable | None
+
+    def warnings(self) -> list[str]:
+        return self.unreachable.warnings() if self.unreachable else []
+
+
 def run_lint(args: argparse.Namespace) -> int:
     """Print findings and statistics; 0 without findings, else 3."""
     loaded: Loaded | None = None
@@ -123,22 +134,42 @@ def run_lint(args: argparse.Namespace) -> int:
     except DataError as error:  # not even JSON: that is the one finding
         problems = (Problem("$", error.what, error.fix or "correct it"),)
     statistics = describe(loaded.examples) if loaded else None
-    reached = _reach(loaded, args.tokenizer) if loaded else None
+    reached = _reach(loaded, args.tokenizer) if loaded and loaded.examples else _Reached(None, None)
     if args.json:
         print(
             json.dumps(
-                _as_json(args.file, problems, loaded, statistics, reached), ensure_ascii=False, indent=2
+                _as_json(args.file, problems, loaded, statistics, reached),
+                ensure_ascii=False,
+                indent=2,
             )
         )
     else:
-        _show(args, problems, _rows(args, loaded, statistics, reached) if loaded and statistics else [])
+        _show(
+            args,
+            problems,
+            _rows(args, loaded, statistics, reached) if loaded and statistics else [],
+        )
     return FINDINGS if problems else 0
 
 
-def _reach(loaded: Loaded, tokenizer: str | None) -> Reach | None:
+def _reach(loaded: Loaded, tokenizer: str | None) -> _Reached:
+    """What can be reached with the default lengths of training."""
+    from komrc.features import WindowConfig, build_windows
+    from komrc.settings import ReaderSettings
     from komrc.tokenization import load_tokenizer
+    from komrc.unreachable import count_unreachable
 
-    return reach(loaded.examples, load_tokenizer(tokenizer))
+    backend, defaults = load_tokenizer(tokenizer), ReaderSettings()
+    config = WindowConfig(min(defaults.max_seq_length, backend.model_max_length))
+    unreachable = count_unreachable(
+        loaded.examples,
+        build_windows(loaded.examples, backend, config, labels=True),
+        max_answer_length=defaults.max_answer_length,
+        max_seq_length=config.max_seq_length,
+        no_answer=defaults.version_2_with_negative,
+    )
+    reached = reach(loaded.examples, backend, max_answer_length=defaults.max_answer_length)
+    return _Reached(reached, unreachable)
 
 
 def _as_json(
@@ -146,7 +177,7 @@ def _as_json(
     problems: tuple[Problem, ...],
     loaded: Loaded | None,
     statistics: Statistics | None,
-    reached: Reach | None,
+    reached: _Reached,
 ) -> dict[str, Any]:
     return {
         "file": str(file),
@@ -155,12 +186,17 @@ def _as_json(
         "counts": asdict(loaded.counts) if loaded else None,
         "left_out": list(loaded.left_out) if loaded else None,
         "statistics": asdict(statistics) if statistics else None,
-        "reach": asdict(reached) if reached else None,
+        "reach": asdict(reached.reach) if reached.reach else None,
+        "unreachable": asdict(reached.unreachable) if reached.unreachable else None,
+        "warnings": reached.warnings(),
     }
 
 
 def _rows(
-    args: argparse.Namespace, loaded: Loaded, statistics: Statistics, reached: Reach | None
+    args: argparse.Namespace,
+    loaded: Loaded,
+    statistics: Statistics,
+    reached: _Reached,
 ) -> list[tuple[str, str]]:
     counts = loaded.counts
     rows = [
@@ -178,13 +214,14 @@ def _rows(
     ]
     if counts.unreadable:
         rows.insert(2, ("unreadable entries", f"{counts.unreadable:,}"))
-    if reached:
+    if found := reached.reach:
         rows += [
             ("tokenizer", args.tokenizer or "the embedded model's"),
-            ("  context, tokens", _spread(reached.context_tokens)),
-            ("  answers at token boundaries", _share(reached.exact, reached.answers)),
-            ("  best possible EM / F1", f"{reached.em:.1f} / {reached.f1:.1f}"),
+            ("  context, tokens", _spread(found.context_tokens)),
+            ("  answers at token boundaries", _share(found.exact, found.answers)),
+            ("  best possible EM / F1", f"{found.em:.1f} / {found.f1:.1f}"),
         ]
+    rows += [("out of reach", warning) for warning in reached.warnings()]
     return [*rows, ("SHA-256", loaded.sha256)]
 
 

@@ -91,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
             predictions, name = trimmed, f"{name} --trim-particles {args.trim_particles}"
             other = evaluation.trim_predictions(examples, other or {})
     tokenizer = windows = None
+    longest = 30
     if args.model is not None:
         from komrc import hub
         from komrc.features import WindowConfig
@@ -99,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
 
         folder = hub.resolve(args.model)
         settings = ReaderSettings.load(folder)
-        tokenizer = load_tokenizer(folder)
+        tokenizer, longest = load_tokenizer(folder), settings.max_answer_length
         windows = WindowConfig(settings.max_seq_length, settings.doc_stride, settings.max_query_length)
     report = analyse(
         examples,
@@ -110,7 +111,10 @@ def run(args: argparse.Namespace) -> int:
         other_name=other_name,
         tokenizer=tokenizer,
         windows=windows,
+        max_answer_length=longest,
     )
+    for warning in report.unreachable.warnings():
+        print(f"warning: {warning}", file=sys.stderr)
     if args.json == Path("-"):
         print(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
     elif args.json is not None:

@@ -50,6 +50,26 @@ def suffix_of(name: str) -> str:
     return PurePosixPath(name.lower().removesuffix(GZIP)).suffix
 
 
+def form_of(open_file: Open) -> str:
+    """The ending that a name for these bytes should have: .parquet, .jsonl, .json, .tsv or .csv."""
+    with open_file() as file:
+        head = file.read(text_files.HEAD)
+        if text_files.is_parquet(head):
+            return ".parquet"
+        if packed := text_files.is_gzip(head):
+            file.seek(0)
+            with contextlib.suppress(OSError, EOFError), gzip.GzipFile(fileobj=file) as unpacked:
+                head = unpacked.read(text_files.HEAD)
+    text = head.decode(text_files.marked_encoding(head) or "utf-8-sig", "replace").lstrip()
+    line = text.partition("\n")[0]
+    if text.startswith(("{", "[")):
+        whole_objects = line.rstrip().endswith("}") and "\n" in text
+        suffix = ".jsonl" if text.startswith("{") and whole_objects else ".json"
+    else:
+        suffix = ".tsv" if "\t" in line else ".csv"
+    return suffix + (GZIP if packed else "")
+
+
 def is_table(name: str) -> bool:
     """Whether a file's name ends as that of a table, and not of JSON."""
     return suffix_of(name) in (*LINES, *SEPARATED, *PARQUET)

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import logging
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ import numpy as np
 from komrc.data import PREDICTING, read_data
 from komrc.data.checks import Checker
 from komrc.data.read import refuse_prediction_row
-from komrc.data.tables import SUFFIXES, is_table, plain, table
+from komrc.data.tables import SUFFIXES, form_of, is_table, plain, table
 from komrc.errors import DataError, Problem
 from komrc.predicting import places
 from komrc.types import Example
@@ -99,6 +100,28 @@ def open_source(data: Sequence[str | Path], *, skip_invalid: bool = False, block
     total = sum(b.count for b in blocks)
     source = Source(tuple(blocks), total, whole.hexdigest(), None, files)
     return replace(source, repeated=_first_repeated(source.examples(), suspects)) if suspects else source
+
+
+@contextlib.contextmanager
+def standard_input(data: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The data with "-" replaced by a temporary file that holds standard input.
+
+    What it holds is seen from its first bytes: Parquet, JSON (or JSON Lines), else CSV or TSV.
+    """
+    if "-" not in data:
+        yield data
+        return
+    with tempfile.TemporaryDirectory(prefix="komrc-") as folder:
+        copy = Path(folder, "stdin")
+        with copy.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        named = copy.rename(copy.with_suffix(form_of(lambda: copy.open("rb"))))
+        try:
+            yield [str(named) if name == "-" else name for name in data]
+        except DataError as error:
+            if error.where == str(named):
+                error.where = "standard input"
+            raise
 
 
 def refuse_repeated_ids(source: Source, fix: str) -> None:
