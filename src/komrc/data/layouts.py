@@ -24,7 +24,8 @@ def refuse_other(value: object, where: str) -> None:
         raise DataError(
             "is an object of texts by id, as predictions are, and holds no questions",
             where=where,
-            fix="give a data file; for evaluate and report it comes first, then the predictions",
+            fix="give a data file (for evaluate and report it comes first, then the predictions), and write"
+            " outputs outside of the data folder",
         )
     if ("shards" in value and "identity" in value) or set(value) == {"format", "files"}:
         raise DataError(
