@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from komrc.datasets import load_squad
+from komrc.data import load_squad
 from komrc.decoding import Candidate, DecodeConfig, decode
 from komrc.engines import Logits
 from komrc.features import WindowConfig, Windows, build_windows

@@ -14,7 +14,7 @@ from support.batches import random_batch, tokens, window
 from transformers import AutoConfig, AutoModelForQuestionAnswering
 
 from komrc import hub, storage
-from komrc.datasets import load_squad
+from komrc.data import load_squad
 from komrc.engines import Batch
 from komrc.engines.onnx import OnnxEngine
 from komrc.errors import ModelError, UsageError

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers, processors
 
 from komrc import storage
-from komrc.datasets import load_squad
+from komrc.data import load_squad
 from komrc.errors import UsageError
 from komrc.features import WindowConfig, Windows, batches, build_windows, cached_windows, collate
 from komrc.tokenization import PairTemplate, ReaderTokenizer, load_tokenizer

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from komrc.datasets import load_squad
+from komrc.data import load_squad
 from komrc.hub import sample_data
 from komrc.types import Example
 

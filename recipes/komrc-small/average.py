@@ -17,7 +17,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from komrc.datasets import load_squad
+from komrc.data import load_squad
 from komrc.errors import KomrcError, ModelError
 from komrc.reader import Reader
 from komrc.settings import ReaderSettings

@@ -34,9 +34,7 @@ Question = dict[str, Any]
 
 def bigrams(text: str) -> list[str]:
     """Pairs of neighbouring characters inside each word; a word of one character is taken whole."""
-    return [
-        word[i : i + 2] for word in text.lower().split() for i in range(max(1, len(word) - 1))
-    ]
+    return [word[i : i + 2] for word in text.lower().split() for i in range(max(1, len(word) - 1))]
 
 
 class Bm25:
@@ -75,7 +73,9 @@ def holds(passage: str, answers: Sequence[str]) -> bool:
     return any("".join(answer.split()) in bare for answer in answers)
 
 
-def negatives(articles: list[dict[str, Any]], *, share: float, nearest: int, seed: int) -> list[dict[str, Any]]:
+def negatives(
+    articles: list[dict[str, Any]], *, share: float, nearest: int, seed: int
+) -> list[dict[str, Any]]:
     """Articles of one passage each with its unanswerable questions, for this share of the questions."""
     passages: list[str] = []
     article_of: list[int] = []
@@ -113,10 +113,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="SQuAD-shaped training files")
-    parser.add_argument("--share", type=float, default=1.0, help="share of the questions, 0 to 1 (default: 1)")
     parser.add_argument(
-        "--nearest", type=int, default=NEAREST, help=f"passages by BM25 (default: {NEAREST})"
+        "--share", type=float, default=1.0, help="share of the questions, 0 to 1 (default: 1)"
     )
+    parser.add_argument("--nearest", type=int, default=NEAREST, help=f"passages by BM25 (default: {NEAREST})")
     parser.add_argument("--seed", type=int, default=SEED, help=f"seed of the draw (default: {SEED})")
     parser.add_argument("--output", type=Path, required=True, help="file to write")
     args = parser.parse_args()

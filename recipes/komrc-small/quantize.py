@@ -20,7 +20,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from komrc import hub
-from komrc.datasets import load_squad
+from komrc.data import load_squad
 from komrc.engines.onnx import GRAPHS
 from komrc.errors import KomrcError, ModelError
 from komrc.modeling.quantized import save_quantized

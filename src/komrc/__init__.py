@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from komrc.datasets import load_squad
+    from komrc.data import load_squad
     from komrc.reader import Reader
     from komrc.tokenization.kobert import KoBertTokenizer
     from komrc.types import Answer, Example
@@ -20,7 +20,7 @@ _HOME = {
     "Example": "komrc.types",
     "KoBertTokenizer": "komrc.tokenization.kobert",
     "Reader": "komrc.reader",
-    "load_squad": "komrc.datasets",
+    "load_squad": "komrc.data",
 }
 
 

@@ -5,8 +5,12 @@ The command line prints the message and exits with ``exit_code``; the server ans
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+PROBLEMS_SHOWN = 20  # of a data file, in a message
 
 
 class KomrcError(Exception):
@@ -59,6 +63,14 @@ class Problem:
     fix: str  # what to do
     id: str | None = None  # question id, where one is known
 
+    @property
+    def kind(self) -> str:
+        """What was found, without what differs from question to question."""
+        field = re.sub(r"\[[^]]*\]$", "", self.path).rpartition(".")[2] if self.path.startswith("$.") else ""
+        found = re.sub(r"\$[^\s;]*", "another question", self.what.partition(": ")[0])
+        found = re.sub(r"(the text|the number) .*", r"\1 …", re.sub(r"-?\b\d[\d.]*", "…", found))
+        return f"{field}: {found}" if field else found
+
     def __str__(self) -> str:
         who = f" (id {self.id})" if self.id is not None else ""
         return f"{self.path}{who}: {self.what}; {self.fix}"
@@ -83,7 +95,22 @@ class DataError(KomrcError):
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        return "\n  ".join([super().__str__(), *map(str, self.problems)])
+        """What is wrong, the first problems, how many there are of each kind, and last what to do."""
+        if not self.problems:
+            return super().__str__()
+        place = f"{self.where}: " if self.where else ""
+        lines = [f"{place}{self.what}", *(f"  {problem}" for problem in self.problems[:PROBLEMS_SHOWN])]
+        if len(self.problems) > PROBLEMS_SHOWN:
+            lines.append(f"  … and {len(self.problems) - PROBLEMS_SHOWN:,} more. By kind:")
+            lines += [f"  {count:,} × {kind}" for kind, count in kinds_of(self.problems)]
+        if self.fix:
+            lines.append(f"{self.fix[:1].upper()}{self.fix[1:]}")
+        return "\n".join(lines)
+
+
+def kinds_of(problems: Sequence[Problem]) -> list[tuple[str, int]]:
+    """The kinds of problems, each with their number, the most frequent first."""
+    return Counter(problem.kind for problem in problems).most_common()
 
 
 class ModelError(KomrcError):

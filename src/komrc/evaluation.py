@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from komrc import datasets, particles
+from komrc import particles
+from komrc.data import read_json, read_predictions
 from komrc.errors import DataError
 from komrc.metrics import klue, korquad, squad2
 from komrc.types import Example, Span
@@ -24,30 +25,29 @@ _REACH = 40.0  # characters over which a word of the question speaks for its sur
 
 
 def load_predictions(path: Path) -> dict[str, str]:
-    """Predictions as the official script reads them: one JSON object, question id -> answer text.
+    """Predictions, question id -> answer text, from a file or a folder of shards.
 
-    Raises DataError for anything else, StorageError where the file can't be read.
+    Raises DataError for anything else, StorageError where the file can't be read. See
+    :func:`komrc.data.read_predictions`.
     """
-    value = datasets.read_json(path).value
-    if not isinstance(value, dict):
+    return read_predictions(path)
+
+
+def require_common_ids(
+    examples: Sequence[Example], predictions: Mapping[str, str], *, data: Path, where: Path
+) -> None:
+    """Raises DataError where there are predictions, and none for a question of the data."""
+    if predictions and not any(example.id in predictions for example in examples):
         raise DataError(
-            f"holds a JSON {type(value).__name__}, not an object of answers",
-            where=str(path),
-            fix='write {"question id": "answer text", ...}; `komrc predict` writes that form',
+            f"no id of PREDICTIONS is in DATA ({data})",
+            where=str(where),
+            fix="give the data file that these predictions answer; DATA comes first",
         )
-    wrong = [key for key, text in value.items() if not isinstance(text, str)]
-    if wrong:
-        raise DataError(
-            f"{len(wrong)} answers are not text, the first with the id {wrong[0]}",
-            where=str(path),
-            fix="give each question one text; n-best lists go to --nbest of `komrc report`",
-        )
-    return value
 
 
 def load_no_answer_scores(path: Path) -> dict[str, float]:
     """No-answer scores: one JSON object, question id -> number. Raises DataError for anything else."""
-    value = datasets.read_json(path).value
+    value = read_json(path).value
     if not isinstance(value, dict) or not all(
         isinstance(score, int | float) and math.isfinite(score) for score in value.values()
     ):

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from komrc import hub
-from komrc.datasets import load_squad
+from komrc.data import load_squad
 from komrc.engines import Engine
 from komrc.engines.onnx import GRAPHS, OnnxEngine
 from komrc.engines.torch import TorchEngine

@@ -44,7 +44,8 @@ class Reach:
     """How far spans of whole tokens get, were every choice right. ``em`` and ``f1`` in percent.
 
     ``exact`` of ``answers`` references begin and end with a token; ``em`` and ``f1`` are the official figures
-    of the tightest spans of tokens round the references, over the ``questions`` that have an answer.
+    of the tightest spans of tokens round the references, cut to the length that is allowed, over the
+    ``questions`` that have an answer.
     """
 
     questions: int
@@ -67,8 +68,10 @@ def describe(examples: Sequence[Example]) -> Statistics:
     )
 
 
-def reach(examples: Sequence[Example], tokenizer: ReaderTokenizer) -> Reach | None:
-    """What spans of whole tokens can reach; None without answers."""
+def reach(
+    examples: Sequence[Example], tokenizer: ReaderTokenizer, *, max_answer_length: int | None = None
+) -> Reach | None:
+    """What spans of whole tokens can reach, of ``max_answer_length`` tokens at most; None without answers."""
     groups = _by_context([example for example in examples if example.answers])
     batches = [groups[i : i + _BATCH] for i in range(0, len(groups), _BATCH)]
     questions = answers = exact = 0
@@ -81,7 +84,7 @@ def reach(examples: Sequence[Example], tokenizer: ReaderTokenizer) -> Reach | No
             ends = [end for _, end in encoding.offsets]
             lengths.append(len(starts))
             for example in group:
-                spans = [_cover(context, gold, starts, ends) for gold in example.answers]
+                spans = [_cover(context, gold, starts, ends, max_answer_length) for gold in example.answers]
                 texts = [gold.text for gold in example.answers]
                 scores = [korquad.best(context[start:end], texts) for start, end in spans]
                 questions += 1
@@ -121,10 +124,18 @@ def _bare(context: str, start: int, end: int) -> tuple[int, int]:
     return start + len(text) - len(text.lstrip()), end - (len(text) - len(text.rstrip()))
 
 
-def _cover(context: str, gold: Gold, starts: Sequence[int], ends: Sequence[int]) -> tuple[int, int]:
-    """Characters of the tightest span of tokens that holds the answer; (0, 0) where no token touches it."""
+def _cover(
+    context: str, gold: Gold, starts: Sequence[int], ends: Sequence[int], limit: int | None
+) -> tuple[int, int]:
+    """Characters of the tightest span of tokens that holds the answer; (0, 0) where no token touches it.
+
+    Of one with more tokens than the limit, the ``limit`` tokens that hold the most characters.
+    """
     first = bisect_right(ends, gold.start)
     last = bisect_left(starts, gold.end) - 1
     if first > last:
         return 0, 0
+    if limit is not None and last - first + 1 > limit:
+        first = max(range(first, last - limit + 2), key=lambda at: ends[at + limit - 1] - starts[at])
+        last = first + limit - 1
     return _bare(context, starts[first], ends[last])

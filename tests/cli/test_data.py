@@ -17,7 +17,7 @@ import pytest
 
 from komrc.cli import data as command
 from komrc.cli import main
-from komrc.datasets import load_squad
+from komrc.data import load_squad
 from komrc.download import RemoteFile
 from komrc.statistics import describe, reach
 from komrc.tokenization import load_tokenizer
@@ -272,3 +272,27 @@ def test_help_shows_examples(action: list[str], capsys: pytest.CaptureFixture[st
         main(["data", *action, "--help"])
     assert stopped.value.code == 0
     assert "examples:\n  komrc data " in capsys.readouterr().out
+
+
+def test_lint_names_the_options_that_answers_need(
+    tmp_path: Path, tokenizer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    none = {"id": "b", "question": "?", "answers": [], "is_impossible": True}
+    path = write(tmp_path / "data.json", [qa("a", "서울"), none])
+    assert main(["data", "lint", path, "--tokenizer", tokenizer]) == 0
+    assert "--version_2_with_negative" in capsys.readouterr().out
+    assert main(["data", "lint", path, "--tokenizer", tokenizer, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["unreachable"]["unanswerable"] == len(found["warnings"]) == 1
+
+
+def test_lint_shows_some_problems_of_each_kind(
+    tmp_path: Path, tokenizer: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = [qa(str(n), "서울") | {"question": ""} for n in range(100)]
+    path = write(tmp_path / "data.json", [*wrong, qa("x", "서울") | {"id": None}])
+    assert main(["data", "lint", path, "--tokenizer", tokenizer]) == 3
+    out = capsys.readouterr().out
+    assert out.count("(id ") == 20
+    assert "$.data[0].paragraphs[0].qas[100].id" in out
+    assert "100 × question: is empty" in out and "80 more" in out

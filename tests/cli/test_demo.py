@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 
 from komrc import Reader, hub
 from komrc.cli import build_parser, demo, main
-from komrc.datasets import load_squad
+from komrc.data import load_squad
 from komrc.errors import UsageError
 from komrc.metrics import korquad
 

@@ -1,6 +1,7 @@
 """``komrc evaluate`` from the command line."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +89,38 @@ def test_same_figures_as_the_official_script_on_real_data(korquad_dev, tmp_path,
     scores = json.loads(capsys.readouterr().out)
     assert scores["exact_match"] == 100.0 * right / total
     assert 89 < scores["f1"] <= scores["exact_match"]
+
+
+def _squad(tmp_path: Path, **question: object) -> Path:
+    qas = [{"id": n, "question": "?", "answers": [{"text": "서울", "answer_start": 0}]} for n in range(50)]
+    qas[0] |= question
+    data = tmp_path / "data.json"
+    data.write_text(
+        json.dumps({"data": [{"title": None, "paragraphs": [{"context": "서울은", "qas": qas}]}]})
+    )
+    return data
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_foreign_and_swapped_files_are_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], swapped: bool
+) -> None:
+    data, predictions = _squad(tmp_path), tmp_path / "p.json"
+    predictions.write_text('{"other": "서울"}')
+    arguments = [str(predictions), str(data)] if swapped else [str(data), str(predictions)]
+    assert main(["evaluate", *arguments]) == 3
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.splitlines()) == 1
+    assert ("first, then the predictions" if swapped else "no id of PREDICTIONS is in DATA") in err
+
+
+def test_what_the_official_script_scores_is_scored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = _squad(tmp_path, answers=[{"text": "서울", "answer_start": 7}], plausible_answers=None)
+    lines = tmp_path / "p.jsonl"
+    lines.write_text("".join(f'{{"id": {n}, "text": "서울"}}\n' for n in range(25)))
+    assert main(["evaluate", str(data), str(lines)]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"exact_match": 50.0, "f1": 50.0}
+    assert len(err.splitlines()) == 21 and "25 in all" in err

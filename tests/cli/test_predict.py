@@ -94,3 +94,14 @@ def test_damaged_questions_stop_it_or_are_left_out(
     assert main([*command, "--skip-invalid"]) == 0
     assert list(json.loads(output.read_text(encoding="utf-8"))) == ["2"]
     assert "left out 1 of 2 questions: 1 " in caplog.text
+
+
+@pytest.mark.parametrize("name", ["answers.csv", "answers.TXT", "answers.xlsx", "answers.parquet", "-"])
+def test_outputs_in_forms_that_are_not_written_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", "--data", "q.jsonl", "--output", name]) == 2
+    err = capsys.readouterr().err
+    assert ".jsonl" in err and "folder" in err
+    assert not list(tmp_path.iterdir())

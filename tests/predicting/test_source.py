@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -125,7 +129,7 @@ def test_what_can_not_be_reached(tmp_path: Path) -> None:
         (b"{", "not JSON"),
         (b"\xff", "not JSON"),
         (b"[]", "list"),
-        (b'{"id": 1, "question": "q", "context": "c"}', '"id" is int'),
+        (b'{"id": 1.5, "question": "q", "context": "c"}', '"id" is the number 1.5'),
         (b'{"id": "1", "context": "c"}', '"question" is missing'),
         (b'{"id": "1", "question": " ", "context": "c"}', '"question" is empty'),
         (b'{"id": "1", "question": "q", "context": "\\ud800"}', "surrogate"),
@@ -168,3 +172,77 @@ def test_a_file_that_changes_meanwhile_is_noticed(tmp_path: Path, change: dict[s
         Files().read(source.blocks[1])
     with pytest.raises(DataError, match="changed while it was read"):
         list(source.examples())
+
+
+def test_skip_invalid_leaves_out_rows_of_tables(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    damaged = [ALL[0], {**ALL[1], "question": None}, *ALL[2:9], {"id": 9}]
+    given = [write_lines(tmp_path / "q.jsonl", damaged), parquet(tmp_path / "q.parquet", damaged[:-1])]
+    for path, left_out in zip(given, (2, 1), strict=True):
+        with pytest.raises(DataError):
+            open_source([path])
+        source = open_source([path], block=3, skip_invalid=True)
+        assert fields(source) == [ALL[0], *ALL[2:9]]
+        assert source.total == 8
+        alone = [e for block in source.blocks for e in Files(skip_invalid=True).read(block)]
+        assert alone == list(source.examples())
+        assert f"left out {left_out} of" in caplog.text and '2 (id q1): "question" is missing' in caplog.text
+    with pytest.raises(DataError):
+        open_source([write_lines(tmp_path / "q.jsonl", [{"id": 1}])], skip_invalid=True)
+
+
+def test_whole_numbers_are_ids(tmp_path: Path) -> None:
+    numbered = [{**value, "id": n} for n, value in enumerate(ALL)]
+    for path in (write_lines(tmp_path / "q.jsonl", numbered), parquet(tmp_path / "q.parquet", numbered)):
+        assert [e.id for e in open_source([path]).examples()] == [str(n) for n in range(COUNT)]
+
+
+@pytest.mark.parametrize("name", ["q.csv", "q.tsv", "q.csv.gz", "q.jsonl.gz"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_csv_gzip_and_utf_16_in_blocks(tmp_path: Path, name: str, encoding: str) -> None:
+    if "jsonl" in name:
+        text = "".join(f"{json.dumps(value, ensure_ascii=False)}\n" for value in ALL)
+    else:
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, list(ALL[0]), delimiter="\t" if "tsv" in name else ",")
+        writer.writeheader()
+        writer.writerows({**value, "context": value["context"] + '\n"둘째 줄", 끝'} for value in ALL)
+        text = buffer.getvalue()
+    content = text.encode(encoding)
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    source = open_source([path], block=7)
+    assert [e.id for e in source.examples()] == [value["id"] for value in ALL]
+    alone = [e for block in reversed(source.blocks) for e in reversed(Files().read(block))]
+    assert alone == list(source.examples())[::-1]
+    if "jsonl" not in name:
+        assert alone[-1].context == ALL[0]["context"] + '\n"둘째 줄", 끝'
+
+
+@pytest.mark.parametrize("content", ["%PDF-1.7", "PK\x03\x04", '{"id": "1", "text": "x"}\n'])
+def test_what_is_no_table_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "q.jsonl").write_text(content)
+    with pytest.raises(DataError, match=r"PDF|ZIP|komrc predict wrote"):
+        open_source([tmp_path / "q.jsonl"])
+
+
+def test_standard_input_of_every_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    header = "id,question,context\n"
+    forms = {
+        "jsonl": write_lines(tmp_path / "q.jsonl", ALL).read_bytes(),
+        "one line": (json.dumps(ALL[0]) + "\n").encode(),
+        "json": squad(tmp_path / "q.json", range(COUNT)).read_bytes(),
+        "list": json.dumps(ALL, indent=1).encode(),
+        "csv": (header + f"q0,{ALL[0]['question']},{ALL[0]['context']}\n").encode(),
+        "gzip": gzip.compress(write_lines(tmp_path / "q.jsonl", ALL).read_bytes()),
+        "parquet": parquet(tmp_path / "q.parquet", ALL).read_bytes(),
+    }
+    for content in forms.values():
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+        with sources.standard_input(["-"]) as data:
+            assert fields(open_source(data))[0] == {
+                **ALL[0],
+                "context": fields(open_source(data))[0]["context"],
+            }
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"nothing\n")))
+    with pytest.raises(DataError, match="standard input"), sources.standard_input(["-"]) as data:
+        open_source(data)

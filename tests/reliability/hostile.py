@@ -17,7 +17,7 @@ import numpy as np
 import regex
 
 from komrc import hub, model_folder, storage
-from komrc.datasets import read_squad, scan_squad
+from komrc.data import EVERYTHING, read_data, scan_data
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
 from komrc.errors import KomrcError
@@ -92,8 +92,8 @@ def _written(name: str, data: bytes, use: Callable[[Path], Any]) -> None:
 
 
 def squad(data: bytes) -> None:
-    _written("data.json", data, lambda folder: scan_squad(folder / "data.json"))
-    _written("data.json", data, lambda folder: read_squad(folder / "data.json", skip_invalid=True))
+    _written("data.json", data, lambda folder: scan_data(folder / "data.json"))
+    _written("data.json", data, lambda folder: read_data(folder / "data.json", EVERYTHING, skip_invalid=True))
 
 
 def settings(data: bytes) -> None:

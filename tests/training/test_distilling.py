@@ -10,7 +10,7 @@ import pytest
 import torch
 from tiny import some_questions, tiny_model
 
-from komrc.datasets import load_squad
+from komrc.data import load_squad
 from komrc.errors import ModelError
 from komrc.features import WindowConfig, build_windows
 from komrc.modeling import SpanReader

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny import some_questions, tiny_model
 
-from komrc.datasets import load_squad
+from komrc.data import load_squad
 from komrc.features import WindowConfig, build_windows
 from komrc.particles import trim_tokens
 from komrc.tokenization import load_tokenizer

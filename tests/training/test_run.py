@@ -117,7 +117,7 @@ def test_a_run_leaves_every_file_and_the_written_model_has_the_figures_it_says(
 ) -> None:
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-    from komrc.datasets import load_squad
+    from komrc.data import load_squad
     from komrc.metrics import korquad
 
     out = tmp_path / "out"
@@ -328,3 +328,24 @@ def test_real_questions_can_be_learnt_by_heart(shared: Path, tmp_path: Path) -> 
         )
     )  # fmt: skip
     assert outcome.figures["exact_match"] >= 95
+
+
+def test_rows_without_ids_train_and_the_preflight_names_options(
+    material: Path, options: Options, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = []
+    for article in json.loads((material / "train.json").read_text(encoding="utf-8"))["data"]:
+        for paragraph in article["paragraphs"]:
+            for qa in paragraph["qas"]:
+                answers = {key: [answer[key] for answer in qa["answers"]] for key in ("text", "answer_start")}
+                row = {"question": qa["question"], "context": paragraph["context"], "answers": answers}
+                rows.append(json.dumps(row))
+    none = {"question": "?", "context": "짧은 글이다.", "answers": {"text": [], "answer_start": []}}
+    path = tmp_path / "train.jsonl"
+    path.write_text("\n".join([*rows[:12], json.dumps(none)]), encoding="utf-8")
+    with caplog.at_level(logging.INFO):
+        outcome = train(options(train_file=(str(path),), max_steps=1, max_answer_length=1))
+    assert outcome.exit_code == 0
+    assert "train.jsonl 13" in caplog.text
+    for option in ("--max-answer-length", "--version_2_with_negative"):
+        assert f"{option}" in caplog.text

@@ -1,4 +1,4 @@
-"""``komrc data lint`` and ``komrc data get``."""
+"""``komrc data lint``, ``komrc data fix`` and ``komrc data get``."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import argparse
 import json
 import os
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from komrc.datasets import Loaded, scan_squad
+from komrc import storage
+from komrc.data import Loaded, scan_data
+from komrc.data.fix import fix_data
 from komrc.download import KORQUAD_LICENCE, KORQUAD_URL, KORQUAD_V1, RemoteFile, fetch
-from komrc.errors import DataError, Problem
+from komrc.errors import PROBLEMS_SHOWN, DataError, Problem, UsageError, kinds_of
 from komrc.statistics import Lengths, Reach, Statistics, describe, reach
+
+if TYPE_CHECKING:
+    from komrc.unreachable import Unreachable
 
 FINDINGS = 3  # the exit code of DataError: lint and a command that loads the file agree
 
@@ -29,6 +36,19 @@ examples:
   komrc data lint mine.json --json | jq '.problems[].path'
 
 exit codes: 0 nothing wrong, 3 findings, 4 the tokenizer can't be loaded"""
+
+_FIX = """\
+Mended are answers whose offset was counted in UTF-16 units, in bytes, with other line ends, white space or
+Unicode form, or is one off, if only one place can be meant; missing and repeated ids; 19.0 and "19" for 19,
+"false" for false. Everything else stays as it is and is listed.
+
+JSON stays in its own layout. JSON Lines, CSV and Parquet become JSON Lines (NEW ends in .jsonl).
+
+examples:
+  komrc data fix mine.json --output mended.json
+  komrc data fix mine.csv --output mended.jsonl
+
+exit codes: 0 nothing is left to correct, 3 problems are left (NEW is written all the same)"""
 
 _GET = f"""\
 Downloads train (60,407 questions) and dev (5,774) from {KORQUAD_URL}
@@ -47,16 +67,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """``data`` with its own commands."""
     parser = commands.add_parser(
         "data",
-        help="check a data file, or download KorQuAD",
-        description="Check a data file, or download KorQuAD.",
+        help="check or mend a data file, or download KorQuAD",
+        description="Check or mend a data file, or download KorQuAD.",
         epilog=_DATA,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    actions = parser.add_subparsers(dest="action", required=True, metavar="lint|get")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="lint|fix|get")
     lint = actions.add_parser(
         "lint",
         help="list everything that is wrong with a data file, and its statistics",
-        description="Check a KorQuAD 1.0, SQuAD 1.1, SQuAD 2.0 or KLUE-MRC file.",
+        description="Check a data file: .json in the layout of KorQuAD 1.0, SQuAD, KLUE-MRC, AI-Hub or "
+        "Hugging Face, .jsonl, .csv, .tsv or .parquet, also with .gz.",
         epilog=_LINT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -68,6 +89,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     lint.add_argument("--json", action="store_true", help="print one JSON object")
     lint.set_defaults(run=run_lint)
+    fix = actions.add_parser(
+        "fix",
+        help="mend ids and offsets of a data file into a new file",
+        description="Mend what has exactly one meaning, and write a new file.",
+        epilog=_FIX,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    fix.add_argument("file", type=Path, metavar="FILE", help="the data file; it is not changed")
+    fix.add_argument(
+        "--output", type=Path, required=True, metavar="NEW", help="the mended file; it must not exist"
+    )
+    fix.set_defaults(run=run_fix)
     get = actions.add_parser(
         "get",
         help="download a data set",
@@ -83,32 +116,60 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 # --- lint --------------------------------------------------------------------------------------------------
 
 
+class _Reached(NamedTuple):
+    reach: Reach | None
+    unreachable: Unreachable | None
+
+    def warnings(self) -> list[str]:
+        return self.unreachable.warnings() if self.unreachable else []
+
+
 def run_lint(args: argparse.Namespace) -> int:
     """Print findings and statistics; 0 without findings, else 3."""
     loaded: Loaded | None = None
     problems: tuple[Problem, ...]
     try:
-        loaded = scan_squad(args.file)
+        loaded = scan_data(args.file)
         problems = loaded.problems
     except DataError as error:  # not even JSON: that is the one finding
         problems = (Problem("$", error.what, error.fix or "correct it"),)
     statistics = describe(loaded.examples) if loaded else None
-    reached = _reach(loaded, args.tokenizer) if loaded else None
+    reached = _reach(loaded, args.tokenizer) if loaded and loaded.examples else _Reached(None, None)
     if args.json:
         print(
             json.dumps(
-                _as_json(args.file, problems, loaded, statistics, reached), ensure_ascii=False, indent=2
+                _as_json(args.file, problems, loaded, statistics, reached),
+                ensure_ascii=False,
+                indent=2,
             )
         )
     else:
-        _show(args, problems, _rows(args, loaded, statistics, reached) if loaded and statistics else [])
+        _show(
+            args,
+            problems,
+            _rows(args, loaded, statistics, reached) if loaded and statistics else [],
+        )
     return FINDINGS if problems else 0
 
 
-def _reach(loaded: Loaded, tokenizer: str | None) -> Reach | None:
+def _reach(loaded: Loaded, tokenizer: str | None) -> _Reached:
+    """What can be reached with the default lengths of training."""
+    from komrc.features import WindowConfig, build_windows
+    from komrc.settings import ReaderSettings
     from komrc.tokenization import load_tokenizer
+    from komrc.unreachable import count_unreachable
 
-    return reach(loaded.examples, load_tokenizer(tokenizer))
+    backend, defaults = load_tokenizer(tokenizer), ReaderSettings()
+    config = WindowConfig(min(defaults.max_seq_length, backend.model_max_length))
+    unreachable = count_unreachable(
+        loaded.examples,
+        build_windows(loaded.examples, backend, config, labels=True),
+        max_answer_length=defaults.max_answer_length,
+        max_seq_length=config.max_seq_length,
+        no_answer=defaults.version_2_with_negative,
+    )
+    reached = reach(loaded.examples, backend, max_answer_length=defaults.max_answer_length)
+    return _Reached(reached, unreachable)
 
 
 def _as_json(
@@ -116,7 +177,7 @@ def _as_json(
     problems: tuple[Problem, ...],
     loaded: Loaded | None,
     statistics: Statistics | None,
-    reached: Reach | None,
+    reached: _Reached,
 ) -> dict[str, Any]:
     return {
         "file": str(file),
@@ -125,12 +186,17 @@ def _as_json(
         "counts": asdict(loaded.counts) if loaded else None,
         "left_out": list(loaded.left_out) if loaded else None,
         "statistics": asdict(statistics) if statistics else None,
-        "reach": asdict(reached) if reached else None,
+        "reach": asdict(reached.reach) if reached.reach else None,
+        "unreachable": asdict(reached.unreachable) if reached.unreachable else None,
+        "warnings": reached.warnings(),
     }
 
 
 def _rows(
-    args: argparse.Namespace, loaded: Loaded, statistics: Statistics, reached: Reach | None
+    args: argparse.Namespace,
+    loaded: Loaded,
+    statistics: Statistics,
+    reached: _Reached,
 ) -> list[tuple[str, str]]:
     counts = loaded.counts
     rows = [
@@ -148,13 +214,14 @@ def _rows(
     ]
     if counts.unreadable:
         rows.insert(2, ("unreadable entries", f"{counts.unreadable:,}"))
-    if reached:
+    if found := reached.reach:
         rows += [
             ("tokenizer", args.tokenizer or "the embedded model's"),
-            ("  context, tokens", _spread(reached.context_tokens)),
-            ("  answers at token boundaries", _share(reached.exact, reached.answers)),
-            ("  best possible EM / F1", f"{reached.em:.1f} / {reached.f1:.1f}"),
+            ("  context, tokens", _spread(found.context_tokens)),
+            ("  answers at token boundaries", _share(found.exact, found.answers)),
+            ("  best possible EM / F1", f"{found.em:.1f} / {found.f1:.1f}"),
         ]
+    rows += [("out of reach", warning) for warning in reached.warnings()]
     return [*rows, ("SHA-256", loaded.sha256)]
 
 
@@ -168,13 +235,29 @@ def _spread(lengths: Lengths | None) -> str:
     return f"{lengths.shortest:,} to {lengths.longest:,}, mean {lengths.mean:.1f}, median {lengths.median:,}"
 
 
+def _shown(problems: Sequence[Problem]) -> list[Problem]:
+    """The first problems of each kind, in their order."""
+    counts: Counter[str] = Counter()
+    shown = []
+    for problem in problems:
+        counts[problem.kind] += 1
+        if counts[problem.kind] <= PROBLEMS_SHOWN:
+            shown.append(problem)
+    return shown
+
+
 def _show(args: argparse.Namespace, problems: tuple[Problem, ...], rows: list[tuple[str, str]]) -> None:
     """Tables on a terminal, lines elsewhere."""
     verdict = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}" if problems else "nothing wrong"
     if not sys.stdout.isatty():
         print(f"{args.file}: {verdict}")
-        for problem in problems:
+        shown = _shown(problems)
+        for problem in shown:
             print(f"  {problem}")
+        if len(shown) < len(problems):
+            print(f"  … and {len(problems) - len(shown):,} more (--json lists all). By kind:")
+            for kind, count in kinds_of(problems):
+                print(f"  {count:,} × {kind}")
         for name, value in rows:
             print(f"{name}: {value}")
         return
@@ -187,7 +270,13 @@ def _show(args: argparse.Namespace, problems: tuple[Problem, ...], rows: list[tu
         findings = Table(
             "where", "id", "what", "what to do", title=f"{args.file}: {verdict}", title_justify="left"
         )
-        for problem in problems:
+        shown = _shown(problems)
+        if len(shown) < len(problems):
+            kinds = "; ".join(f"{count:,} × {kind}" for kind, count in kinds_of(problems))
+            findings.caption = Text(
+                f"{len(shown):,} of {len(problems):,} are shown; --json lists all. {kinds}"
+            )
+        for problem in shown:
             findings.add_row(
                 *(Text(part) for part in (problem.path, problem.id or "", problem.what, problem.fix))
             )
@@ -197,6 +286,33 @@ def _show(args: argparse.Namespace, problems: tuple[Problem, ...], rows: list[tu
         for name, value in rows:
             figures.add_row(Text(name), Text(value))
         console.print(figures)
+
+
+# --- fix ---------------------------------------------------------------------------------------------------
+
+
+def run_fix(args: argparse.Namespace) -> int:
+    """Write the mended file; print what was changed and what is left. 3 where problems are left."""
+    if args.output.exists():
+        raise UsageError("exists already", where=str(args.output), fix="give --output a new name")
+    fixed = fix_data(args.file, args.output)
+    storage.write_bytes(args.output, fixed.content)
+    try:
+        problems = scan_data(args.output).problems
+    except DataError as error:
+        problems = (Problem("$", error.what, error.fix or "correct it"),)
+    print(f"{args.output}: {len(fixed.changes):,} values mended, {len(problems):,} problems left")
+    for title, found, kinds in (
+        ("mended", fixed.changes, Counter(change.kind for change in fixed.changes).most_common()),
+        ("left", problems, kinds_of(problems)),
+    ):
+        for kind, count in kinds:
+            print(f"{title}: {count:,} × {kind}")
+        for entry in found[:PROBLEMS_SHOWN]:
+            print(f"  {entry}")
+        if len(found) > PROBLEMS_SHOWN:
+            print(f"  … and {len(found) - PROBLEMS_SHOWN:,} more")
+    return FINDINGS if problems else 0
 
 
 # --- get ---------------------------------------------------------------------------------------------------

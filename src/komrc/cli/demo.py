@@ -14,7 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from komrc import datasets, hub, storage
+from komrc import hub, storage
+from komrc.data import load_squad
 from komrc.errors import EngineError, UsageError
 from komrc.metrics import korquad
 from komrc.types import Answer, Example
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     wide = None if sys.stdout.isatty() else 160  # in a file or a pipe nothing tells how wide lines may be
     screen = Console(highlight=False, markup=False, width=wide)
     screen.print("KoMRC: from a data set to a model that answers questions, on this machine.", style="bold")
-    train, dev = (Part(path, datasets.load_squad(path)) for path in files)
+    train, dev = (Part(path, load_squad(path)) for path in files)
     _show_data(screen, train, dev, own=args.data is not None or args.train_file is not None)
     before = _read_before(screen, dev)
     on_sample = train.path == hub.sample_data("train")
@@ -186,7 +187,7 @@ def _prepare(output: Path) -> None:
 
 
 def _asked() -> list[Example]:
-    by_id = {example.id: example for example in datasets.load_squad(hub.sample_data("dev"))}
+    by_id = {example.id: example for example in load_squad(hub.sample_data("dev"))}
     return [by_id[name] for name in ASKED]
 
 

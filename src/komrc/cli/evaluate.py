@@ -8,7 +8,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from komrc import datasets, evaluation
+from komrc import evaluation
+from komrc.data import EVALUATING, SCORING, read_data
 from komrc.errors import UsageError
 from komrc.types import ENGINES
 
@@ -22,8 +23,10 @@ examples:
 
 The JSON on stdout is that of the official KorQuAD 1.0 script, to the last bit. With --trim-particles
 there are two lines: the scores of the predictions as they are, then trimmed.
-A question without a prediction scores 0 and is named on stderr.
+A question without a prediction scores 0; the first ones are named on stderr, all are counted.
+Neither offsets nor titles are checked: every question that the official script scores is scored.
 """
+_NAMED = 20  # questions without a prediction
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,14 +39,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "data", metavar="DATA", type=Path, help="questions with reference answers (KorQuAD, SQuAD, KLUE-MRC)"
+        "data",
+        metavar="DATA",
+        type=Path,
+        help="questions with reference answers (.json, .jsonl, .csv, .tsv, .parquet)",
     )
     parser.add_argument(
         "predictions",
         metavar="PREDICTIONS",
         type=Path,
         nargs="?",
-        help='JSON object {"question id": "answer"}, as `komrc predict` writes',
+        help='JSON object {"question id": "answer"}, .jsonl or folder of shards, as `komrc predict` writes',
     )
     parser.add_argument(
         "--model", metavar="MODEL", help="instead of PREDICTIONS: a model folder or hub id that answers first"
@@ -95,14 +101,19 @@ def run(args: argparse.Namespace) -> int:
             where="--na-prob-file",
             fix="add --metric squad2, or leave the option out",
         )
-    examples = datasets.load_squad(args.data, skip_invalid=args.skip_invalid)
+    needs = SCORING if args.model is None else EVALUATING
+    examples = read_data(args.data, needs, skip_invalid=args.skip_invalid).examples
     if args.model is not None:
         predictions = evaluation.predict(examples, args.model, args.engine)
     else:
         predictions = evaluation.load_predictions(args.predictions)
+        evaluation.require_common_ids(examples, predictions, data=args.data, where=args.predictions)
     no_answer = evaluation.load_no_answer_scores(args.na_prob_file) if args.na_prob_file else None
-    for name in evaluation.missing(examples, predictions):
+    missing = evaluation.missing(examples, predictions)
+    for name in missing[:_NAMED]:
         print(f"Unanswered question {name} will receive score 0.", file=sys.stderr)
+    if len(missing) > _NAMED:
+        print(f"… and {len(missing) - _NAMED:,} more: {len(missing):,} in all.", file=sys.stderr)
 
     def show(answers: Mapping[str, str]) -> None:
         scores = evaluation.evaluate(

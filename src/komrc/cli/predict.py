@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +26,9 @@ examples:
   komrc predict --engine ray --data s3://bucket/questions --output s3://bucket/answers --actors 16
   komrc predict --engine ray:onnx-int8 --data questions.jsonl --output answers --actors 2 --format parquet
 
---data is JSON in the form of KorQuAD (answers are not needed), JSON Lines with a question a line, or Parquet
-with such columns: {"id": "1", "question": "…", "context": "…"}; files, folders or URLs.
+--data is JSON in the form of KorQuAD (answers are not needed), JSON Lines with a question a line, CSV, TSV or
+Parquet with such columns: {"id": "1", "question": "…", "context": "…"}, also with .gz; files, folders, URLs,
+or - for standard input.
 --output is a file, {"id": "text"}, as the official script reads it, or, with a name that ends in .jsonl, a
 line for each question: id, text, start, end, score. Any other name is a folder of shards, and only such a
 folder can be written by several actors: processes of this machine, or, with --engine ray, actors on Ray
@@ -37,6 +39,7 @@ OUTPUT.part, or the folder without manifest.json; the same command goes on where
 """
 RAY = "ray"
 _FILES = (".json", ".jsonl", ".ndjson")
+_NOT_WRITTEN = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".parquet", ".html", ".gz", ".zip")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -83,7 +86,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--skip-invalid",
         action="store_true",
-        help="leave damaged questions of a JSON file out instead of stopping",
+        help="leave damaged questions out instead of stopping; stderr names them",
     )
     parser.add_argument(
         "--restart", action="store_true", help="start over, without what a run that was cut short left"
@@ -94,13 +97,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Answer the data; says on stderr what was done."""
     from komrc.predicting import places
-    from komrc.predicting.model import Model
-    from komrc.predicting.source import BLOCK, open_source
+    from komrc.predicting.source import standard_input
 
     folder = places.suffix(args.output) not in _FILES
     _check(args, folder)
+    with standard_input(args.data) as data:
+        return _predict(args, data, folder)
+
+
+def _predict(args: argparse.Namespace, data: Sequence[str], folder: bool) -> int:
+    from komrc.predicting.model import Model
+    from komrc.predicting.source import BLOCK, open_source
+
     kind, _, engine = args.engine.partition(":") if args.engine.startswith(RAY) else ("", "", args.engine)
-    source = open_source(args.data, skip_invalid=args.skip_invalid, block=args.shard_size or BLOCK)
+    source = open_source(data, skip_invalid=args.skip_invalid, block=args.shard_size or BLOCK)
     model = Model.of(args.model, engine=engine or "auto", trim_particles=args.trim_particles)
     try:
         done = (
@@ -116,7 +126,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace, folder: bool) -> None:
-    """Raises UsageError for options that the output has no use for."""
+    """Raises UsageError for options that the output has no use for, and for outputs that are not written."""
+    if args.output == "-" or args.output.lower().endswith(_NOT_WRITTEN):
+        raise UsageError(
+            f"{args.output} is not a form that is written",
+            where="--output",
+            fix="give a name that ends in .json or .jsonl, or that of a folder (with --format parquet)",
+        )
     if folder:
         if args.nbest_output is not None:
             raise UsageError(

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from komrc import datasets, evaluation, storage
+from komrc import evaluation, storage
+from komrc.data import REPORTING, read_data
 from komrc.errors import UsageError
 
 EXAMPLES = """\
@@ -33,7 +34,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("data", metavar="DATA", type=Path, help="questions with reference answers")
     parser.add_argument(
-        "predictions", metavar="PREDICTIONS", type=Path, help='JSON object {"question id": "answer"}'
+        "predictions",
+        metavar="PREDICTIONS",
+        type=Path,
+        help='JSON object {"question id": "answer"}, .jsonl, or a folder of shards',
     )
     parser.add_argument("--output", type=Path, metavar="HTML", help="the page to write")
     parser.add_argument(
@@ -72,8 +76,9 @@ def run(args: argparse.Namespace) -> int:
     # Matplotlib and the tokenizers are loaded by what is asked for.
     from komrc.report.analysis import analyse, load_scores
 
-    examples = datasets.load_squad(args.data, skip_invalid=args.skip_invalid)
+    examples = read_data(args.data, REPORTING, skip_invalid=args.skip_invalid).examples
     predictions: Mapping[str, str] = evaluation.load_predictions(args.predictions)
+    evaluation.require_common_ids(examples, predictions, data=args.data, where=args.predictions)
     name = f"{args.data.name} · {args.predictions.name}"
     other, other_name = None, None
     if args.compare is not None:
@@ -86,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
             predictions, name = trimmed, f"{name} --trim-particles {args.trim_particles}"
             other = evaluation.trim_predictions(examples, other or {})
     tokenizer = windows = None
+    longest = 30
     if args.model is not None:
         from komrc import hub
         from komrc.features import WindowConfig
@@ -94,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
 
         folder = hub.resolve(args.model)
         settings = ReaderSettings.load(folder)
-        tokenizer = load_tokenizer(folder)
+        tokenizer, longest = load_tokenizer(folder), settings.max_answer_length
         windows = WindowConfig(settings.max_seq_length, settings.doc_stride, settings.max_query_length)
     report = analyse(
         examples,
@@ -105,7 +111,10 @@ def run(args: argparse.Namespace) -> int:
         other_name=other_name,
         tokenizer=tokenizer,
         windows=windows,
+        max_answer_length=longest,
     )
+    for warning in report.unreachable.warnings():
+        print(f"warning: {warning}", file=sys.stderr)
     if args.json == Path("-"):
         print(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
     elif args.json is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from string import punctuation
 from typing import Any, TypedDict
 
-from komrc.datasets import read_json
+from komrc.data import read_json
 from komrc.errors import DataError
 from komrc.types import Example
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from komrc import storage
+from komrc.data.tables import LINES
 from komrc.errors import StorageError, UsageError
 from komrc.predicting import places, records, runs
-from komrc.predicting.source import LINES, Source, refuse_repeated_ids
+from komrc.predicting.source import Source, refuse_repeated_ids
 from komrc.progress import track
 from komrc.reader import Reader
 from komrc.types import Example

@@ -61,7 +61,7 @@ def files_of(name: str, suffixes: tuple[str, ...]) -> list[str]:
         if not path.is_dir():
             return [str(path)]
         below = [found.relative_to(path).as_posix() for found in path.rglob("*") if found.is_file()]
-    elif suffix(name) in suffixes:
+    elif name.lower().endswith(suffixes):
         return [name]
     else:
         system, root = _resolve(name)
@@ -70,7 +70,7 @@ def files_of(name: str, suffixes: tuple[str, ...]) -> list[str]:
     chosen = [
         inner
         for inner in sorted(below)
-        if suffix(inner) in suffixes and not any(part[0] in "._" for part in inner.split("/"))
+        if inner.lower().endswith(suffixes) and not any(part[0] in "._" for part in inner.split("/"))
     ]
     if not chosen:
         raise DataError(

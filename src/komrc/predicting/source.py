@@ -1,4 +1,4 @@
-"""Questions from JSON in the form of KorQuAD, from JSON Lines or Parquet, in blocks that can be read alone.
+"""Questions from data files of every form, in blocks that can be read alone.
 
 The whole data is looked through first: damaged questions and repeated ids are known before the first
 answer. Each block carries the hash of its questions, so that a file that changes meanwhile is noticed.
@@ -8,29 +8,32 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
+import logging
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from komrc.datasets import read_squad
+from komrc.data import PREDICTING, read_data
+from komrc.data.checks import Checker
+from komrc.data.read import refuse_prediction_row
+from komrc.data.tables import SUFFIXES, form_of, is_table, plain, table
 from komrc.errors import DataError, Problem
 from komrc.predicting import places
 from komrc.types import Example
 
 BLOCK = 1000  # questions
-LINES = (".jsonl", ".ndjson")
-PARQUET = (".parquet",)
-_SUFFIXES = (".json", *LINES, *PARQUET)
 _PROBLEMS_SHOWN = 20
-_FIELDS = ("id", "question", "context")
 _FORM = 'write one JSON object a line: {"id": "…", "question": "…", "context": "…"}'
-_COLUMNS = "give it the columns id, question and context, each of text"
+_ROW = replace(PREDICTING, unique_ids=False)  # repeated ids are looked for on the disk, over all files
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +79,20 @@ def open_source(data: Sequence[str | Path], *, skip_invalid: bool = False, block
     """Look through files, folders and URLs, in this order.
 
     Args:
-        skip_invalid: leave damaged questions of JSON files out; the log names them.
+        skip_invalid: leave damaged questions out; the log names them.
         block: questions of a block; the last one of a file has fewer.
 
     Raises DataError with the problems of the first file that has any, UsageError for a URL that can't be
     reached from here.
     """
-    files = Files(skip_invalid=skip_invalid)
     blocks: list[Block] = []
     whole = hashlib.sha256()
+    files = Files(skip_invalid=skip_invalid)
     with contextlib.ExitStack() as stack:
         ids = _Ids(stack)
         for name in data:
-            for file in places.files_of(places.normal(name), _SUFFIXES):
-                blocks += _scan(files.open(file), block, len(blocks), ids, whole)
+            for file in places.files_of(places.normal(name), SUFFIXES):
+                blocks += _scan(files.open(file), block, len(blocks), ids, whole, skip_invalid=skip_invalid)
                 whole.update(b"file")
         if not blocks:
             raise DataError("holds no question", where=" ".join(map(str, data)), fix=_FORM)
@@ -99,13 +102,37 @@ def open_source(data: Sequence[str | Path], *, skip_invalid: bool = False, block
     return replace(source, repeated=_first_repeated(source.examples(), suspects)) if suspects else source
 
 
+@contextlib.contextmanager
+def standard_input(data: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The data with "-" replaced by a temporary file that holds standard input.
+
+    What it holds is seen from its first bytes: Parquet, JSON (or JSON Lines), else CSV or TSV.
+    """
+    if "-" not in data:
+        yield data
+        return
+    with tempfile.TemporaryDirectory(prefix="komrc-") as folder:
+        copy = Path(folder, "stdin")
+        with copy.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        named = copy.rename(copy.with_suffix(form_of(lambda: copy.open("rb"))))
+        try:
+            yield [str(named) if name == "-" else name for name in data]
+        except DataError as error:
+            if error.where == str(named):
+                error.where = "standard input"
+            raise
+
+
 def refuse_repeated_ids(source: Source, fix: str) -> None:
     """Raises DataError where an id stands more than once."""
     if source.repeated is not None:
         raise DataError(f"the id {source.repeated} stands more than once", fix=fix)
 
 
-def _scan(opened: _File, size: int, number: int, ids: _Ids, whole: hashlib._Hash) -> Iterator[Block]:
+def _scan(
+    opened: _File, size: int, number: int, ids: _Ids, whole: hashlib._Hash, *, skip_invalid: bool
+) -> Iterator[Block]:
     problems: list[Problem] = []
     total = wrong = count = first = 0
     digest = hashlib.sha256()
@@ -115,7 +142,7 @@ def _scan(opened: _File, size: int, number: int, ids: _Ids, whole: hashlib._Hash
             wrong += 1
             problems += [found] if wrong <= _PROBLEMS_SHOWN else []
             continue
-        if wrong:
+        if wrong and not skip_invalid:
             continue
         ids.add(found.id)
         raw = _bytes(found)
@@ -125,13 +152,16 @@ def _scan(opened: _File, size: int, number: int, ids: _Ids, whole: hashlib._Hash
         if count == size:
             yield Block(number, opened.name, first, end, count, digest.hexdigest())
             number, first, count, digest = number + 1, end, 0, hashlib.sha256()
-    if wrong:
+    if wrong and not (skip_invalid and wrong < total):
         raise DataError(
             f"{wrong} of {total} {opened.unit} can't be used",
             where=opened.name,
             fix=opened.form,
             problems=problems,
         )
+    if wrong:
+        named = "; ".join(map(str, problems[:_PROBLEMS_SHOWN]))
+        logger.warning("%s: left out %d of %d %s: %s", opened.name, wrong, total, opened.unit, named)
     if count:
         yield Block(number, opened.name, first, end, count, digest.hexdigest())
 
@@ -156,13 +186,7 @@ class Files:
         """The file, from memory if it was the last one. Raises DataError, StorageError."""
         if self._last is None or self._last.name != name:
             self._last = None  # frees it
-            kind = places.suffix(name)
-            if kind in LINES:
-                self._last = _Lines(name)
-            elif kind in PARQUET:
-                self._last = _Parquet(name)
-            else:
-                self._last = _Squad(name, skip_invalid=self.skip_invalid)
+            self._last = _open(name, skip_invalid=self.skip_invalid)
         return self._last
 
     def read(self, block: Block) -> list[Example]:
@@ -172,7 +196,8 @@ class Files:
         digest = hashlib.sha256()
         for example in examples:
             digest.update(_bytes(example))
-        if len(examples) < len(found) or digest.hexdigest() != block.sha256:
+        damaged = len(examples) < len(found) and not self.skip_invalid
+        if damaged or digest.hexdigest() != block.sha256:
             raise DataError(
                 "changed while it was read",
                 where=block.file,
@@ -192,14 +217,20 @@ class _File(Protocol):
         ...
 
 
-class _Squad:
+def _open(name: str, *, skip_invalid: bool) -> _File:
+    return _Rows(name) if is_table(name) else _Document(name, skip_invalid=skip_invalid)
+
+
+class _Document:
+    """A JSON file, parsed whole."""
+
     unit, form = "questions", "correct them"
 
     def __init__(self, name: str, *, skip_invalid: bool) -> None:
         self.name = name
         with _on_disk(name) as path:
             try:
-                loaded = read_squad(path, skip_invalid=skip_invalid, require_answers=False)
+                loaded = read_data(path, PREDICTING, skip_invalid=skip_invalid)
             except DataError as error:
                 error.where = name
                 raise
@@ -209,70 +240,25 @@ class _Squad:
         yield from enumerate(self._examples[first:last], first + 1)
 
 
-class _Lines:
-    unit, form = "lines", _FORM
+class _Rows:
+    """A table, read a row at a time."""
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._copies = contextlib.ExitStack()  # a temporary copy is removed with this object
+        opened = self._copies.enter_context(plain(name, partial(places.reading, name)))
+        self._table = table(name, opened, _ROW.columns())
+        self.unit, self.form = self._table.unit, self._table.form
 
     def rows(self, first: int, last: int | None) -> Iterator[tuple[int, Example | Problem]]:
-        with places.reading(self.name) as file:
-            file.seek(first)
-            end, number = first, 0
-            while (last is None or end < last) and (line := file.readline()):
-                number += 1
-                begin, end = end, end + len(line)
-                if line.strip():
-                    yield end, _parse(line, f"line {number}", first=begin == 0)
-
-
-class _Parquet:
-    unit, form = "rows", _COLUMNS
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def rows(self, first: int, last: int | None) -> Iterator[tuple[int, Example | Problem]]:
-        parquet = _pyarrow_parquet(self.name)
-        with places.reading(self.name) as file:
-            try:
-                # Page by page: a row group may hold a million rows.
-                opened = parquet.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
-                missing = [name for name in _FIELDS if name not in opened.schema_arrow.names]
-                if missing:
-                    raise DataError(f"has no column {', '.join(missing)}", where=self.name, fix=_COLUMNS)
-                yield from self._rows(opened, first, last)
-            except (ValueError, OSError) as error:  # pyarrow's own are of these kinds
-                reason = str(error).split("\n")[0]
-                raise DataError(f"can't be read ({reason})", where=self.name) from error
-
-    def _rows(self, opened: Any, first: int, last: int | None) -> Iterator[tuple[int, Example | Problem]]:
-        groups: list[int] = []
-        begin = end = 0
-        for group in range(opened.num_row_groups):
-            before, end = end, end + opened.metadata.row_group(group).num_rows
-            if end > first and (last is None or before < last):
-                begin = begin if groups else before
-                groups.append(group)
-        number = begin
-        for batch in opened.iter_batches(batch_size=1024, row_groups=groups, columns=list(_FIELDS)):
-            skipped = min(max(0, first - number), len(batch))
-            number += skipped
-            for row in batch.slice(skipped).to_pylist():
-                if last is not None and number >= last:
-                    return
-                number += 1
-                yield number, _check(row, f"row {number}", _COLUMNS)
-
-
-def _pyarrow_parquet(name: str) -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise DataError(
-            "Parquet needs pyarrow", where=name, fix="run pip install 'komrc[ray]', or give JSON Lines"
-        ) from error
-    return pyarrow.parquet
+        for end, where, row in self._table.rows(first, last):
+            if isinstance(row, Problem):
+                yield end, row
+                continue
+            refuse_prediction_row(row, self.name)
+            check = Checker(_ROW)
+            example = check.question(row, where, check.context(row, where), check.title(row, where))
+            yield end, example if isinstance(example, Example) else check.problems[0]
 
 
 @contextlib.contextmanager
@@ -282,36 +268,11 @@ def _on_disk(name: str) -> Iterator[Path]:
     if path is not None:
         yield path
         return
-    with tempfile.NamedTemporaryFile(prefix="komrc-", suffix=".json") as copy:
+    with tempfile.NamedTemporaryFile(prefix="komrc-", suffix=f"-{Path(name).name}") as copy:
         with places.reading(name) as file:
             shutil.copyfileobj(file, copy)
         copy.flush()
         yield Path(copy.name)
-
-
-def _parse(line: bytes, where: str, *, first: bool) -> Example | Problem:
-    try:
-        value = json.loads(line.decode("utf-8-sig" if first else "utf-8"))
-    except (ValueError, RecursionError) as error:
-        return Problem(where, f"not JSON in UTF-8 ({error})", _FORM)
-    if not isinstance(value, dict):
-        return Problem(where, f"a JSON {type(value).__name__}, not an object", _FORM)
-    return _check(value, where, _FORM)
-
-
-def _check(value: dict[str, Any], where: str, form: str) -> Example | Problem:
-    for name in _FIELDS:
-        text = value.get(name)
-        if not isinstance(text, str):
-            what = f'"{name}" is missing' if text is None else f'"{name}" is {type(text).__name__}, not text'
-            return Problem(where, what, form)
-        if not text.strip():
-            return Problem(where, f'"{name}" is empty', "give it at least one character")
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError:
-            return Problem(where, f'"{name}" holds half of a surrogate pair', "write it as UTF-8 again")
-    return Example(value["id"], value["question"], value["context"])
 
 
 # --- repeated ids ------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from komrc import calibration, datasets
+from komrc import calibration
+from komrc.data import read_nbest
 from komrc.errors import DataError
 from komrc.metrics import korquad
 from komrc.report import slices
@@ -22,6 +23,7 @@ from komrc.types import Example
 if TYPE_CHECKING:
     from komrc.features import WindowConfig
     from komrc.tokenization import ReaderTokenizer
+    from komrc.unreachable import Unreachable
 
 FORMAT = 1  # of the JSON; raise it when a key changes its meaning
 
@@ -98,6 +100,7 @@ class Report:
     outcomes: dict[Outcome, int]
     slices: list[Slice]
     ceiling: Ceiling | None
+    unreachable: Unreachable
     calibration: Calibration | None
     comparison: Comparison | None
 
@@ -113,6 +116,8 @@ class Report:
             "f1": asdict(self.f1),
             "outcomes": {str(outcome): count for outcome, count in self.outcomes.items()},
             "slices": [asdict(part) for part in self.slices],
+            "unreachable": asdict(self.unreachable),
+            "warnings": self.unreachable.warnings(),
             "ceiling": asdict(self.ceiling) if self.ceiling else None,
             "calibration": asdict(self.calibration) if self.calibration else None,
             "comparison": asdict(self.comparison) if self.comparison else None,
@@ -122,7 +127,7 @@ class Report:
 def load_scores(path: Path) -> dict[str, dict[str, float]]:
     """An n-best file, id -> text -> probability: ``{id: [{"text", "probability"}, ...]}`` as ``komrc
     predict`` and the 2020 scripts write it. Raises DataError for anything else."""
-    value = datasets.read_json(path).value
+    value = read_nbest(path)
     try:
         scores: dict[str, dict[str, float]] = {}
         for key, candidates in value.items():
@@ -174,6 +179,7 @@ def analyse(
     other_name: str | None = None,
     tokenizer: ReaderTokenizer | None = None,
     windows: WindowConfig | None = None,
+    max_answer_length: int = 30,
     seed: int = 0,
 ) -> Report:
     """Every number of a report.
@@ -183,6 +189,7 @@ def analyse(
         scores: from ``load_scores``, for the reliability of the scores.
         other: predictions of a second run to compare with.
         tokenizer: with ``windows``, of the model that predicted: for the ceiling and two more groups.
+        max_answer_length: tokens of the longest answer that the model gives.
         seed: of the bootstrap.
 
     Raises DataError where there is no question.
@@ -208,7 +215,8 @@ def analyse(
         missing=sum(example.id not in predictions for example in examples),
         outcomes={outcome: counts[outcome] for outcome in Outcome},
         slices=_slices(figures, groups, seed),
-        ceiling=_ceiling(examples, tokenizer),
+        ceiling=_ceiling(examples, tokenizer, max_answer_length),
+        unreachable=_unreachable(examples, predictions, tokenizer, windows, max_answer_length),
         calibration=_calibration(judged),
         comparison=_compare(judged, second, groups, seed) if second is not None else None,
     )
@@ -247,12 +255,34 @@ def _slices(figures: NDArray[np.float64], groups: Mapping[str, Sequence[str]], s
     return result
 
 
-def _ceiling(examples: Sequence[Example], tokenizer: ReaderTokenizer | None) -> Ceiling | None:
+def _unreachable(
+    examples: Sequence[Example],
+    predictions: Mapping[str, str],
+    tokenizer: ReaderTokenizer | None,
+    windows: WindowConfig | None,
+    max_answer_length: int,
+) -> Unreachable:
+    """By the model's tokens where it is known; whether it gives no answer is seen from the predictions."""
+    from komrc.features import build_windows
+    from komrc.unreachable import count_unreachable
+
+    return count_unreachable(
+        examples,
+        build_windows(examples, tokenizer, windows, labels=True) if tokenizer and windows else None,
+        max_answer_length=max_answer_length,
+        max_seq_length=windows.max_seq_length if windows else 0,
+        no_answer=any(not text for text in predictions.values()),
+    )
+
+
+def _ceiling(
+    examples: Sequence[Example], tokenizer: ReaderTokenizer | None, max_answer_length: int
+) -> Ceiling | None:
     if tokenizer is None:
         return None
     from komrc.statistics import reach
 
-    reached = reach(examples, tokenizer)
+    reached = reach(examples, tokenizer, max_answer_length=max_answer_length)
     return Ceiling(reached.em, reached.f1) if reached else None
 
 

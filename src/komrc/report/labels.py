@@ -19,6 +19,11 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "낱말 조각 경계에서만 자를 때 얻을 수 있는 최고값 (F1 {f1:.1f})",
         "the most that cutting at token boundaries can give (F1 {f1:.1f})",
     ),
+    "unreachable": ("답할 수 없는 질문", "Out of reach"),
+    "unreachable_note": (
+        "이 설정의 모델이 맞힐 수 없는 질문",
+        "questions that a model with these settings can't answer right",
+    ),
     "calibration": ("점수의 기대 교정 오차", "Calibration error"),
     "calibration_note": ("점수와 실제 정답률의 평균 차이", "mean gap between score and accuracy"),
     "missing": ("예측이 없는 질문", "Without a prediction"),

@@ -96,6 +96,11 @@ def _tiles(report: Report) -> str:
     if (ceiling := report.ceiling) is not None:
         note = _in_each(lambda language: escape(say("ceiling_note", language).format(f1=ceiling.f1)))
         tiles.append(_tile("ceiling", f"{ceiling.exact_match:.1f}", note))
+    unreachable = report.unreachable
+    if unreachable.warnings():
+        count = unreachable.too_long + unreachable.no_window + unreachable.unanswerable
+        note = f"{_both('unreachable_note')}<br>{'<br>'.join(map(escape, unreachable.warnings()))}"
+        tiles.append(_tile("unreachable", f"{count:,}", note))
     if report.calibration is not None:
         tiles.append(_tile("calibration", f"{report.calibration.error:.3f}", _both("calibration_note")))
     return f'<div class="tiles">{"".join(tiles)}</div>'

@@ -19,7 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from komrc import __version__, hub
-from komrc.datasets import load_squad
+from komrc.data import load_squad
 from komrc.errors import InputError, KomrcError
 from komrc.serving.answering import Answering, Outcome, Pairs, Wishes
 from komrc.serving.errors import INTERNAL, Failure, failure_of_status, failure_of_validation, not_ready

@@ -15,6 +15,7 @@ import torch
 from komrc.errors import StorageError
 from komrc.modeling import SpanReader
 from komrc.training import checkpoints
+from komrc.unreachable import Unreachable
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Preflight:
     memory_free: int
     memory_needed: int
     seconds: float
+    unreachable: dict[str, Unreachable]  # data file -> questions that can't be answered right
 
     def lines(self) -> list[str]:
         """For people."""
@@ -121,5 +123,8 @@ def report(found: Preflight) -> None:
     """Say it all in the log."""
     for line in found.lines():
         logger.info("%s", line)
+    for name, counts in found.unreachable.items():
+        for warning in counts.warnings():
+            logger.warning("%s: %s", name, warning)
     if found.memory_needed > found.memory_free:
         logger.warning("memory may not suffice: lower --per-gpu-train-batch-size or --tokens-per-batch")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from transformers import TrainingArguments, set_seed
 
 from komrc import hub, storage
-from komrc.datasets import Loaded, read_squad
+from komrc.data import EVALUATING, TRAINING, Loaded, Needs, read_data
 from komrc.engines.torch import TorchEngine
 from komrc.errors import ModelError, StorageError, UsageError
 from komrc.features import WindowConfig, Windows, cached_windows
@@ -38,6 +38,7 @@ from komrc.training.stopping import Stopped, StopRequest, stop_on_signals
 from komrc.training.trainer import Metrics, Schedule, SpanTrainer
 from komrc.training.tuning import tune_temperature, tune_threshold
 from komrc.types import Example
+from komrc.unreachable import Unreachable, count_unreachable
 
 logger = logging.getLogger(__name__)
 
@@ -162,8 +163,8 @@ class _Run:
         begin = time.monotonic()
         set_seed(options.seed)  # heads that the weights lack are drawn at random
         self.precision = machine.choose_precision(options.precision, self.arguments.device)
-        self.train_data = {name: self._read(name) for name in options.train_file}
-        dev = self._read(options.predict_file) if options.predict_file else None
+        self.train_data = {name: self._read(name, TRAINING) for name in options.train_file}
+        dev = self._read(options.predict_file, EVALUATING) if options.predict_file else None
         self.model = self._load_model(checkpoint)
         self.tokenizer = self._load_tokenizer(checkpoint)
         self.settings = outputs.settings_for(
@@ -243,8 +244,8 @@ class _Run:
             )
         return None
 
-    def _read(self, name: str) -> Loaded:
-        return read_squad(self.options.data_path(name), skip_invalid=self.options.skip_invalid)
+    def _read(self, name: str, needs: Needs) -> Loaded:
+        return read_data(self.options.data_path(name), needs, skip_invalid=self.options.skip_invalid)
 
     def _load_model(self, checkpoint: checkpoints.Checkpoint | None) -> SpanReader:
         o = self.options
@@ -400,9 +401,14 @@ class _Run:
         # 34 bytes a token, unit and layer in 16 bits (Korthikanti et al. 2022, without attention scores).
         activations = tokens * layers * hidden * (34 if self.precision == "bf16" else 68)
         epochs = total / trainer.schedule.steps_per_epoch
+        unreachable = {
+            Path(name).name: self._unreachable(data.examples, windows)
+            for (name, data), (windows, _) in zip(self.train_data.items(), parts, strict=True)
+        }
         questions = {Path(name).name: len(data.examples) for name, data in self.train_data.items()}
         if dev and o.predict_file:
             questions[f"{Path(o.predict_file).name} (to evaluate)"] = len(dev.examples)
+            unreachable[f"{Path(o.predict_file).name} (to evaluate)"] = self._unreachable(dev.examples, None)
         speed = preflight.seconds_per_token(self.model, trainer.trial_step)
         preflight.report(
             preflight.Preflight(
@@ -421,7 +427,17 @@ class _Run:
                 memory_free=preflight.free_memory(device),
                 memory_needed=12 * parameters + activations,  # gradients and moments; weights are there
                 seconds=float(dataset.lengths.sum()) * epochs * speed,
+                unreachable=unreachable,
             )
+        )
+
+    def _unreachable(self, examples: list[Example], windows: Windows | None) -> Unreachable:
+        return count_unreachable(
+            examples,
+            windows,
+            max_answer_length=self.options.max_answer_length,
+            max_seq_length=self.options.max_seq_length,
+            no_answer=self.options.version_2_with_negative,
         )
 
     def _ask_teachers(self, dataset: WindowDataset) -> Beliefs:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from komrc import hub, storage
-from komrc.datasets import read_squad
+from komrc.data import EVALUATING, read_data
 from komrc.errors import ModelError, UsageError
 from komrc.modeling import SpanReader
 from komrc.settings import ReaderSettings
@@ -35,7 +35,7 @@ def evaluate_models(
     if not options.predict_file:
         raise UsageError("nothing to evaluate on", where="--predict_file", fix="name a data file")
     output = Path(options.output_dir).expanduser()
-    data = read_squad(options.data_path(options.predict_file), skip_invalid=options.skip_invalid)
+    data = read_data(options.data_path(options.predict_file), EVALUATING, skip_invalid=options.skip_invalid)
     contexts = {example.id: example.context for example in data.examples}
     device = torch.device("cuda" if torch.cuda.is_available() and not options.no_cuda else "cpu")
     precision = machine.choose_precision(options.precision, device)

@@ -13,11 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from komrc.datasets import Loaded, load_squad, read_json, read_squad, scan_squad
+from komrc.data import EVERYTHING, PREDICTING, Loaded, load_squad, read_data, read_json, scan_data
 from komrc.errors import DataError, StorageError, UsageError
 from komrc.types import Example, Gold
 
 CONTEXT = "훈민정음은 1443년에 세종이 창제하였다. 1446년에 반포되었다."
+
+
+def read_squad(path: str | Path, **options: Any) -> Loaded:
+    """Every field checked."""
+    return read_data(path, EVERYTHING, **options)
 
 
 def document() -> dict[str, Any]:
@@ -154,8 +159,8 @@ DAMAGED: dict[str, tuple[Edit, str, str, int]] = {
     "question is blank": (put(question, "question", "\t\u00a0"), f"{QA}.question", "empty", 4),
     "no answers": (drop(question, "answers"), QA, '"answers"', 4),
     "answers is null": (put(question, "answers", None), f"{QA}.answers", "null", 4),
-    "answers is an object": (
-        put(question, "answers", {"text": ["세종"], "answer_start": [13]}),
+    "answers is an object of other things": (
+        put(question, "answers", {"text": ["세종"], "answer_start": [13, 14]}),
         f"{QA}.answers",
         "an object",
         4,
@@ -324,20 +329,20 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "cut off at once": (b"{", "cut off"),
     "cut off inside a character": ('{"data": "훈'.encode()[:-1], "UTF-8"),
     "CP949": ('{"data": "훈민정음"}'.encode("cp949"), "CP949"),
-    "UTF-16": ('{"data": []}'.encode("utf-16"), "UTF-16"),
-    "UTF-16 big end first": (b"\xfe\xff" + '{"data": []}'.encode("utf-16-be"), "UTF-16"),
+    "UTF-16 cut off": ('{"data": []}'.encode("utf-16")[:-1], "UTF-16"),
+    "UTF-16 without a mark": ('{"data": []}'.encode("utf-16-be"), "UTF-16"),
     "surrogate in UTF-8": (b'{"data": "\xed\xa0\x80"}', "UTF-8"),
     "overlong UTF-8": (b'{"data": "\xc0\xaf"}', "UTF-8"),
     "single quotes": (b"{'data': []}", "not JSON"),
     "trailing comma": (b'{"data": [],}', "not JSON"),
     "a comment": (b'{"data": []} // x', "end of its JSON value"),
-    "JSON lines": (b'{"id": 1}\n{"id": 2}\n', "JSON lines"),
+    "JSON lines": (b'{"id": 1}\n{"id": 2}\n', "0 of 2 questions"),
     "two documents": (b'{"data": []}{"data": []}', "end of its JSON value"),
     "raw line break in text": (b'{"data": "a\nb"}', "control character"),
     "raw tab in text": (b'{"data": "a\tb"}', "control character"),
     "bad escape": (b'{"data": "\\x41"}', "not JSON"),
     "HTML": (b"<!DOCTYPE html><html>404</html>", "not JSON"),
-    "binary": (b"PK\x03\x04\x14\x00\x00\x00\x08\x00\xff\xfe", "UTF-8"),
+    "binary": (b"PK\x03\x04\x14\x00\x00\x00\x08\x00\xff\xfe", "ZIP"),
     "nested lists": (b"[" * 200_000, "deeply"),
     "nested objects": (b'{"a":' * 200_000 + b"1" + b"}" * 200_000, "deeply"),
     "endless number": (b'{"data": ' + b"9" * 5_000 + b"}", "digits"),
@@ -546,14 +551,14 @@ def test_what_nobody_needs_may_be_missing(tmp_path: Path) -> None:
     assert [example.title for example in examples] == ["", "", "", "", "수도"]
 
 
-def test_questions_without_answers_only_where_asked(tmp_path: Path) -> None:
+def test_answers_are_read_only_where_asked(tmp_path: Path) -> None:
     doc = document()
     del question(doc)["answers"]
     paragraph(doc)["qas"][2]["answers"] = []
     path = write(tmp_path / "data.json", doc)
-    assert len(scan_squad(path).problems) == 2
-    loaded = read_squad(path, require_answers=False)
-    assert [len(example.answers) for example in loaded.examples] == [1, 0, 0, 1, 1]
+    assert len(scan_data(path).problems) == 2
+    loaded = read_data(path, PREDICTING)
+    assert [len(example.answers) for example in loaded.examples] == [0, 0, 0, 0, 0]
     assert not loaded.version_2
 
 
@@ -717,7 +722,7 @@ def test_any_damage_is_reported_never_a_crash(
     node[key] = value
     path = tmp_path_factory.mktemp("squad") / "data.json"
     path.write_text(json.dumps(doc), encoding="ascii")
-    loaded = scan_squad(path)
+    loaded = scan_data(path)
     reconcile(loaded)
     by_id = {example.id: example for example in examples}
     for example in loaded.examples:

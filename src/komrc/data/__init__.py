@@ -1,0 +1,25 @@
+"""Data files to Examples: one set of readers for every command."""
+
+from komrc.data.checks import EVALUATING, EVERYTHING, PREDICTING, REPORTING, SCORING, TRAINING, Needs
+from komrc.data.predictions import read_nbest, read_predictions
+from komrc.data.read import Counts, Loaded, load_squad, read_data, scan_data
+from komrc.data.strict_json import Document, read_json
+
+__all__ = [
+    "EVALUATING",
+    "EVERYTHING",
+    "PREDICTING",
+    "REPORTING",
+    "SCORING",
+    "TRAINING",
+    "Counts",
+    "Document",
+    "Loaded",
+    "Needs",
+    "load_squad",
+    "read_data",
+    "read_json",
+    "read_nbest",
+    "read_predictions",
+    "scan_data",
+]
