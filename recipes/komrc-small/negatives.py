@@ -1,8 +1,9 @@
 """Questions beside passages that do not answer them, so that a reader learns to say so.
 
-For each question of the training files one passage is drawn from its candidates: the other paragraphs of its
-article, and the nearest passages of all files by BM25 over character bigrams. A passage that contains one of the
-question's reference answers is not a candidate. The result is a SQuAD 2.0 file with ``is_impossible`` questions.
+For each question of the training files one passage is drawn from its candidates: the other paragraphs of
+its article, and the nearest passages of all files by BM25 over character bigrams. A passage that contains
+one of the question's reference answers is not a candidate. The result is a SQuAD 2.0 file with
+``is_impossible`` questions.
 
     python recipes/komrc-small/negatives.py --data work/data/korean.json work/data/klue.json \\
       --share 0.5 --output work/data/negatives.json
