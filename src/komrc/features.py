@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1  # of the cache; raise it when the arrays or their meaning change
+FORMAT = 2  # of the cache; raise it when the arrays or their meaning change
 _TEXTS_AT_ONCE = 256  # bounds what the tokenizer library holds: about 100 bytes a token
 
 
