@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 
 from komrc.engines import BOUNDARY_CLASSES
 from komrc.errors import UsageError, check_whole_number
-from komrc.features import Windows
+from komrc.features import Windows, in_visible_text
 from komrc.graphemes import cut_points
 from komrc.invisible import VisibleText, visible
-from komrc.marks import CLOSING, Marks
+from komrc.marks import Marks
 from komrc.types import Span
 
 _CELLS_AT_ONCE = 1_500_000  # spans in memory at a time, about 6 MB each array
@@ -110,8 +110,8 @@ def decode(
     Args:
         contexts: of each example, [E].
     """
-    texts = _Texts(windows, contexts)
-    windows = texts.positions(windows)
+    texts = _Contexts(windows, contexts)
+    windows = in_visible_text(windows, texts.seen)
     first_window = np.searchsorted(windows.example, np.arange(len(contexts) + 1))
     shared = _shared_edges(windows)
     ranked: list[list[Candidate]] = [[] for _ in contexts]
@@ -129,7 +129,8 @@ def decode(
         if nulls is not None:
             total = np.logaddexp(total, nulls.sum(axis=1, dtype=np.float64) / config.temperature)
         contexts_of = windows.context[group]
-        for b, candidates in _rank(tokens, spans, [texts.of(int(n)) for n in contexts_of], total, config):
+        texts_of = [texts.of(int(n), windows) for n in contexts_of]
+        for b, candidates in _rank(tokens, spans, texts_of, total, config):
             if nulls is not None:
                 _insert_null(candidates, nulls[b], float(total[b]), config)
             ranked[group[b]] = candidates
@@ -143,33 +144,31 @@ class _Context:
     seen: VisibleText
     cuts: NDArray[np.bool_] | None
     marks: Marks
+    char_start: NDArray[np.int32]  # of its tokens
+    char_end: NDArray[np.int32]
 
 
-class _Texts:
-    """The distinct contexts of the windows."""
+class _Contexts:
+    """The distinct contexts of the windows, by their numbers."""
 
     def __init__(self, windows: Windows, contexts: Sequence[str]) -> None:
-        self._seen: dict[int, VisibleText] = {}
+        self.seen: dict[int, VisibleText] = {}
         self._known: dict[int, _Context] = {}
         for number, context in zip(windows.context.tolist(), contexts, strict=True):
-            if number not in self._seen:
-                self._seen[number] = visible(context)
+            if number not in self.seen:
+                self.seen[number] = visible(context)
 
-    def positions(self, windows: Windows) -> Windows:
-        """The windows with their offsets counted in the visible texts."""
-        cleared = [(number, seen) for number, seen in self._seen.items() if seen.places is not None]
-        if not cleared:
-            return windows
-        start, end = np.array(windows.char_start), np.array(windows.char_end)
-        for number, seen in cleared:
-            part = slice(int(windows.context_indptr[number]), int(windows.context_indptr[number + 1]))
-            start[part], end[part] = seen.position(start[part]), seen.position(end[part])
-        return replace(windows, char_start=start, char_end=end)
-
-    def of(self, number: int) -> _Context:
+    def of(self, number: int, windows: Windows) -> _Context:
         if number not in self._known:
-            seen = self._seen[number]
-            self._known[number] = _Context(seen, cut_points(seen.text), Marks(seen.text))
+            seen = self.seen[number]
+            part = slice(int(windows.context_indptr[number]), int(windows.context_indptr[number + 1]))
+            self._known[number] = _Context(
+                seen,
+                cut_points(seen.text),
+                Marks(seen.text),
+                windows.char_start[part],
+                windows.char_end[part],
+            )
         return self._known[number]
 
 
@@ -370,6 +369,20 @@ class _Spans:
             best = np.maximum(best, value)
         return place
 
+    def leave_out(self, b: int, span: Candidate, context: _Context) -> None:
+        """Take the spans of an example that surely share a character with this one out of the band.
+
+        Whatever is dropped, a span holds the last character of its first token and the first one of its last.
+        """
+        band, longest = self.band[b], self.band.shape[2]
+        last = int(np.searchsorted(context.char_end, span.end, side="right"))  # first tokens: below it
+        first = int(np.searchsorted(context.char_start, span.start, side="left"))  # last tokens: from it on
+        rows = np.arange(max(0, first - longest + 1), last)
+        part = band[rows[0] : last] if len(rows) else band[:0]
+        steps = np.arange(longest)
+        part[(steps > 0) & (rows[:, None] + steps >= first)] = _NEVER
+        band[first:last, 0] = _NEVER
+
 
 @dataclass(frozen=True, slots=True)
 class _Found:
@@ -484,50 +497,62 @@ def _rank(
 ) -> Iterator[tuple[int, list[Candidate]]]:
     """The candidates of each example by its number, in any order."""
     examples = np.arange(len(contexts))
+    stand_ins: dict[int, list[Candidate]] = {}
+    kept: dict[int, list[Candidate]] = {}  # the distinct ones so far
     n = 2 * max(config.n_best, _STAND_INS)
     while len(examples):
         found = spans.best(tokens, examples, n)
         edges = _choose_edges(tokens, found, [contexts[b].cuts for b in examples])
         # A span that was not found has no logit above the least value found: those above it are in order.
         least = found.value[:, -1] if n < spans.band[0].size else np.full(len(examples), _NEVER)
-        order = np.argsort(-edges.logit, axis=1, kind="stable")
-        columns = [
-            np.take_along_axis(values, order, axis=1)
-            for values in (edges.start, edges.end, edges.logit, edges.start_logit, edges.end_logit)
-        ]
-        with np.errstate(invalid="ignore"):
-            scores = np.exp(columns[2].astype(np.float64) / config.temperature - total[examples, None])
         short = []
         for row, b in enumerate(examples.tolist()):
-            count = int(((columns[2][row] >= least[row]) & (columns[2][row] > _NEVER)).sum())
-            start, end, logit, start_logit, end_logit = (values[row, :count].tolist() for values in columns)
-            score = np.minimum(1.0, scores[row, :count]).tolist()
-            seen: dict[tuple[int, int], Candidate] = {}
-            for fields in zip(start, end, score, logit, start_logit, end_logit, strict=True):
-                seen.setdefault(fields[:2], Candidate(*fields))
-            ranked = _whole(list(seen.values()), contexts[b])
-            if config.distinct:
-                ranked = _apart(ranked)
-            enough = len(seen) >= _STAND_INS and len(ranked) >= config.n_best
-            if enough or least[row] == _NEVER:
+            ranked = _settled(edges, row, least[row], total[b], config)
+            done = least[row] == _NEVER
+            if b not in stand_ins and (done or len(ranked) >= _STAND_INS):
+                halves = contexts[b].marks.halves
+                stand_ins[b] = [c for c in ranked[:_STAND_INS] if not halves(c.start, c.end)]
+            if b in stand_ins:
+                ranked = _whole(ranked, stand_ins[b], contexts[b])
+                if config.distinct:
+                    before = kept.get(b, [])
+                    ranked = kept[b] = _apart(before, ranked)
+                    for candidate in ranked[len(before) :]:
+                        spans.leave_out(b, candidate, contexts[b])
+                done = done or len(ranked) >= config.n_best
+            if done:
                 yield b, [_raw(candidate, contexts[b].seen) for candidate in ranked[: config.n_best]]
             else:
                 short.append(b)
         examples, n = np.array(short, np.intp), 4 * n
 
 
-def _whole(ranked: Sequence[Candidate], context: _Context) -> list[Candidate]:
+def _settled(
+    edges: _Edges, row: int, least: np.float32, total: np.float64, config: DecodeConfig
+) -> list[Candidate]:
+    """The candidates of a row whose logit is not below ``least``, best first, each place once."""
+    logit = edges.logit[row]
+    order = np.argsort(-logit, kind="stable")
+    order = order[(logit[order] >= least) & (logit[order] > _NEVER)]
+    score = np.minimum(1.0, np.exp(logit[order].astype(np.float64) / config.temperature - total))
+    columns = (edges.start, edges.end, edges.start_logit, edges.end_logit)
+    start, end, start_logit, end_logit = (values[row, order].tolist() for values in columns)
+    seen: dict[tuple[int, int], Candidate] = {}
+    for fields in zip(start, end, score.tolist(), logit[order].tolist(), start_logit, end_logit, strict=True):
+        seen.setdefault(fields[:2], Candidate(*fields))
+    return list(seen.values())
+
+
+def _whole(ranked: Sequence[Candidate], stand_ins: Sequence[Candidate], context: _Context) -> list[Candidate]:
     """The candidates without those that hold half a pair of marks: others stand in for them."""
-    halves = [context.marks.halves(c.start, c.end) for c in ranked]
-    best = [c for c, half in zip(ranked[:_STAND_INS], halves, strict=False) if not half]
     result: dict[tuple[int, int], Candidate] = {}
-    for candidate, half in zip(ranked, halves, strict=True):
+    for candidate in ranked:
         found = candidate
-        if half:
+        if half := context.marks.halves(candidate.start, candidate.end):
             # Behind a mark that closes what the answer began in, something else begins.
-            closing = (i for i in half if context.seen.text[i] in CLOSING and i > candidate.start)
-            end = next((i for i in closing if context.marks.partner(i) < i), candidate.end)
-            there = (c for c in best if c.start < end and c.end > candidate.start)
+            closing = (i for i in half if context.marks.partner(i) < i and i > candidate.start)
+            end = next(closing, candidate.end)
+            there = (c for c in stand_ins if c.start < end and c.end > candidate.start)
             span = next(
                 (Span(c.start, c.end) for c in there if c.logit >= candidate.logit - _WORSE), None
             ) or _cut_at_marks(candidate, context)
@@ -556,9 +581,9 @@ def _cut_at_marks(candidate: Candidate, context: _Context) -> Span:
     return Span(start, end) if start < end and whole else Span(candidate.start, candidate.end)
 
 
-def _apart(ranked: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates that share no character with a better one."""
-    kept: list[Candidate] = []
+def _apart(before: Sequence[Candidate], ranked: Sequence[Candidate]) -> list[Candidate]:
+    """Those before, and the candidates that share no character with a better one."""
+    kept = list(before)
     for candidate in ranked:
         if all(candidate.end <= other.start or candidate.start >= other.end for other in kept):
             kept.append(candidate)

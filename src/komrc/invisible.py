@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from komrc.types import Span
 
@@ -59,9 +59,10 @@ class VisibleText:
         start = int(self.places[span.start])
         return Span(start, int(self.places[span.end - 1]) + 1 if span.end > span.start else start)
 
-    def position(self, raw: NDArray[Any]) -> NDArray[np.int64]:
+    def position(self, raw: ArrayLike) -> NDArray[np.int64]:
         """How many visible characters precede each of these positions of the raw text."""
-        return np.asarray(raw, np.int64) if self.places is None else np.searchsorted(self.places, raw)
+        at = np.asarray(raw, np.int64)
+        return at if self.places is None else np.searchsorted(self.places, at)
 
 
 def visible(text: str) -> VisibleText:
