@@ -17,6 +17,7 @@ from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
 from komrc.errors import EngineError, InputError, UsageError
 from komrc.features import batches
+from komrc.invisible import visible
 from komrc.reader import Reader, Reading
 from komrc.settings import ReaderSettings
 from komrc.tokenization import load_tokenizer
@@ -267,6 +268,28 @@ def test_a_passage_with_invisible_characters_gives_the_answer_without(character:
         assert after.text == raw[after.start : after.end]
         assert after.text[0] != character != after.text[-1]
     assert READER.read(f"누{character}가?", raw)[0].score == plain.score
+
+
+def test_trimmed_and_widened_answers_have_visible_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("komrc.particles.trim_many", trims_one)
+    context, raw = (
+        "훈민정음은 세종이 만들었다.",
+        "\u200b훈민정음\u200b은 \u200d세종\u00ad이\u200b 만들었다.\ufeff",
+    )
+    for trim, whole_words in (("kiwi", False), (None, True), ("kiwi", True)):
+        own = Reader(READER.tokenizer, READER.engine, SHORT, trim_particles=trim)  # type: ignore[arg-type]
+        found = []
+        for text in (context, raw):
+            reading = own.prepare([Example("x", "누가?", text)])
+            own.run([(reading, [0])])
+            found.append(own.predict(reading, top_k=10, whole_words=whole_words)[0].answers)
+        assert [visible(a.text).text for a in found[1]] == [a.text for a in found[0]]
+        assert [a.score for a in found[1]] == [a.score for a in found[0]]
+        for answer in found[1]:
+            assert answer.text == raw[answer.start : answer.end]
+            assert visible(answer.text[0]).text and visible(answer.text[-1]).text
+            if answer.untrimmed is not None:
+                assert visible(raw[answer.untrimmed.end - 1]).text
 
 
 def test_no_answer() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from komrc.decoding import Candidate
+from komrc.invisible import VisibleText, visible
 from komrc.types import Answer, Span
 
 
@@ -33,16 +34,23 @@ def make(
 
     The first ones are the same however many candidates follow the pool.
     """
-    answers = [
-        [Answer(context[c.start : c.end], c.start, c.end, c.score) for c in candidates]
-        for context, candidates in zip(contexts, ranked, strict=True)
-    ]
+    if not (shape.trim_particles or shape.whole_words):
+        answers = [
+            [Answer(context[c.start : c.end], c.start, c.end, c.score) for c in candidates]
+            for context, candidates in zip(contexts, ranked, strict=True)
+        ]
+        return [_each_once(row, distinct=shape.distinct) for row in answers]
+    seen = [visible(context) for context in contexts]  # so that no edge is at an invisible character
+    texts = [view.text for view in seen]
+    answers = [_in_visible_text(view, row) for view, row in zip(seen, ranked, strict=True)]
     if shape.trim_particles:
-        answers = _trimmed(contexts, answers)
+        answers = _trimmed(texts, answers)
     if shape.whole_words:
-        pairs = zip(contexts, answers, strict=True)
-        answers = [_in_words(context, row, shape.pool) for context, row in pairs]
-    return [_each_once(row, distinct=shape.distinct) for row in answers]
+        answers = [_in_words(text, row, shape.pool) for text, row in zip(texts, answers, strict=True)]
+    return [
+        tuple(_raw(context, view, answer) for answer in _each_once(row, distinct=shape.distinct))
+        for context, view, row in zip(contexts, seen, answers, strict=True)
+    ]
 
 
 def whole_words(text: str, span: Span) -> Span:
@@ -53,6 +61,23 @@ def whole_words(text: str, span: Span) -> Span:
     while end < len(text) and not text[end].isspace():
         end += 1
     return Span(start, end)
+
+
+def _in_visible_text(seen: VisibleText, candidates: Sequence[Candidate]) -> list[Answer]:
+    edges = seen.position([[c.start, c.end] for c in candidates]).tolist()
+    return [
+        Answer(seen.text[start:end], start, end, c.score)
+        for c, (start, end) in zip(candidates, edges, strict=True)
+    ]
+
+
+def _raw(context: str, seen: VisibleText, answer: Answer) -> Answer:
+    """An answer in the visible text as one in the raw text."""
+    if seen.places is None or not answer.text:
+        return answer
+    span, whole = seen.raw(Span(answer.start, answer.end)), answer.untrimmed
+    text = context[span.start : span.end]
+    return Answer(text, span.start, span.end, answer.score, whole and seen.raw(whole))
 
 
 def _trimmed(contexts: Sequence[str], answers: Sequence[list[Answer]]) -> list[list[Answer]]:
