@@ -198,11 +198,12 @@ def _rank(
     n = 2 * max(config.n_best, _STAND_INS)
     while len(examples):
         found = spans.best(tokens, examples, n)
-        edges = choose_edges(tokens, found, [contexts[b].cuts for b in examples])
+        edges = choose_edges(tokens, found, [contexts[b].cuts for b in examples.tolist()])
         # A span that was not found has no logit above the least value found: those above it are in order.
         least = found.value[:, -1] if n < spans.band[0].size else np.full(len(examples), NEVER)
-        short = []
+        short, stuck = [], False
         for row, b in enumerate(examples.tolist()):
+            before = kept.get(b, [])
             ranked = _settled(edges, row, least[row], total[b], config)
             done = least[row] == NEVER
             if b not in stand_ins and (done or len(ranked) >= _STAND_INS):
@@ -211,7 +212,6 @@ def _rank(
             if b in stand_ins:
                 ranked = _whole(ranked, stand_ins[b], contexts[b])
                 if config.distinct:
-                    before = kept.get(b, [])
                     ranked = kept[b] = _apart(before, ranked)
                     for candidate in ranked[len(before) :]:
                         place = Span(candidate.start, candidate.end)
@@ -221,7 +221,8 @@ def _rank(
                 yield b, [_raw(candidate, contexts[b].seen) for candidate in ranked[: config.n_best]]
             else:
                 short.append(b)
-        examples, n = np.array(short, np.intp), 4 * n
+                stuck = stuck or len(kept.get(b, [])) == len(before)
+        examples, n = np.array(short, np.intp), 4 * n if stuck else n
 
 
 def _settled(
