@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,6 +34,23 @@ def test_a_line_an_answer(context: str, capsys: pytest.CaptureFixture[str]) -> N
     assert "1446" in text
     assert " ".join(TEXT[int(start) : int(end)].split()) == text
     assert 0 < float(rows[1][3]) <= float(score) <= 1
+
+
+def test_distinct_answers_share_no_character(context: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ask", QUESTION, "--context", context, "--top-k", "4", "--distinct"]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    spans = sorted((int(start), int(end)) for _, start, end, _ in rows)
+    assert len(spans) == 4 and "1446" in rows[0][0]
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+
+
+def test_the_case_of_a_price_that_is_struck_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(
+        "가격표입니다. 사과는 <s>3,000원</s> 2,500원에 판매합니다. 배는 <s>5,000원</s> 4,200원입니다."
+    )
+    assert main(["ask", "사과의 판매 가격은?", "--context", str(page)]) == 0
+    assert capsys.readouterr().out.startswith("2,500원\t")
 
 
 def test_json_from_standard_input(

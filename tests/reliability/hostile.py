@@ -21,11 +21,12 @@ from komrc.data import EVERYTHING, read_data, scan_data
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
 from komrc.errors import KomrcError
-from komrc.features import WindowConfig, build_windows
+from komrc.features import WindowConfig, build_windows, in_visible_text
+from komrc.invisible import visible
 from komrc.reader import Reader
 from komrc.settings import ReaderSettings
 from komrc.tokenization import load_tokenizer
-from komrc.types import Example, Gold
+from komrc.types import Example, Gold, Span
 
 SYLLABLES = [chr(code) for code in range(ord("가"), ord("힣"), 37)]
 # Every kind of text that offsets have ever gone wrong on.
@@ -64,12 +65,14 @@ def reader() -> Reader:
 
 def check_answers(context: str, answers: Any) -> None:
     """Every answer is a piece of the context between two characters as a reader sees them."""
-    edges = {0, *(match.end() for match in regex.finditer(r"\X", context))}
+    seen = visible(context)
+    clusters = [seen.raw(Span(*match.span())) for match in regex.finditer(r"\X", seen.text)]
+    starts, ends = {cluster.start for cluster in clusters}, {cluster.end for cluster in clusters}
     for answer in answers:
         assert answer.text == context[answer.start : answer.end], (context, answer)
         assert answer.text, (context, answer)
         assert 0 <= answer.score <= 1, (context, answer)
-        assert {answer.start, answer.end} <= edges, (context, answer)
+        assert answer.start in starts and answer.end in ends, (context, answer)
 
 
 def check_same(first: Any, second: Any) -> None:
@@ -164,10 +167,13 @@ def features(data: bytes) -> None:
         return
     start = data[0] % len(context)
     gold = Gold(context[start : start + 1 + data[1] % 40], start)
-    lengths = WindowConfig(max_seq_length=12 + data[2] % 60, doc_stride=1 + data[2] % 17, max_query_length=8)
+    lengths = WindowConfig(max_seq_length=12 + data[2] % 60, doc_stride=2 + data[2] % 17, max_query_length=8)
     example = Example("1", context[:12], context, (gold,))
     windows = build_windows([example], reader().tokenizer, lengths, labels=True)
     assert max(windows.lengths) <= lengths.max_seq_length
+    seen = visible(context)
+    counted = in_visible_text(windows, {0: seen})
+    low, high = seen.position([gold.start, gold.end]).tolist()
     reached = 0
     for n in range(len(windows)):
         first, count = int(windows.first_token[n]), int(windows.context_length[n])
@@ -180,11 +186,11 @@ def features(data: bytes) -> None:
             for place in (windows.start_position, windows.end_position)
         )
         assert 0 <= a <= b < count
-        begin, end = int(windows.char_start[first + a]), int(windows.char_end[first + b])
+        begin, end = int(counted.char_start[first + a]), int(counted.char_end[first + b])
         front, back = int(windows.drop_front[n]), int(windows.drop_back[n])
-        assert front < 0 or begin + front >= gold.start, (context, gold)
-        assert back < 0 or end - back <= gold.end, (context, gold)
-        assert begin < gold.end and gold.start < end, (context, gold)
+        assert front < 0 or begin + front >= low, (context, gold)
+        assert back < 0 or end - back <= high, (context, gold)
+        assert begin < high and low < end, (context, gold)
     assert reached == len(windows.context_ids)
 
 

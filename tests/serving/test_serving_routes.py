@@ -98,6 +98,22 @@ def test_predict_parameters_change_the_reading(client):
     assert predict(max_seq_len=64, doc_stride=16) != plain  # other windows, other logits
 
 
+@pytest.mark.parametrize("align", [True, False])
+def test_the_first_answers_are_the_same_whatever_top_k(client, align):
+    web = client()
+
+    def predict(top_k):
+        parameters = {"top_k": top_k, "align_to_words": align}
+        reply = web.post("/predict", json={"inputs": pair(context=CONTEXT * 3), "parameters": parameters})
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    most = predict(10)
+    assert len(most) == 10
+    assert predict(1) == most[0]
+    assert predict(4) == most[:4]
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_predict_tells_no_answer_only_where_it_may(client, wanted):
     parameters = {"top_k": 20, "handle_impossible_answer": wanted}

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from komrc import storage
 from komrc.data.tables import LINES
-from komrc.errors import StorageError, UsageError
+from komrc.errors import StorageError, UsageError, check_whole_number
 from komrc.predicting import places, records, runs
 from komrc.predicting.source import Source, refuse_repeated_ids
 from komrc.progress import track
@@ -47,6 +47,7 @@ def predict_file(
     Raises UsageError, StorageError, InputError, EngineError. What was answered before an error stays in
     the partial file.
     """
+    check_whole_number(top_k, "top_k")
     if top_k > 1 and not _is_lines(output):
         raise UsageError(
             f"{output.name} has room for one answer a question",

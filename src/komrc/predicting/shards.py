@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from komrc import storage
-from komrc.errors import DataError, EngineError, StorageError, UsageError
+from komrc.errors import DataError, EngineError, StorageError, UsageError, check_whole_number
 from komrc.predicting import places, records, runs
 from komrc.predicting.source import Block, Files, Source, refuse_repeated_ids
 from komrc.progress import track
@@ -37,6 +37,8 @@ class Job:
         output: the folder, by path from the root on or URL.
         top_k: answers to a question.
         skip_invalid: as the source was opened.
+
+    Raises UsageError for a top_k that is no whole number from 1 on.
     """
 
     load: Callable[[], Reader]
@@ -44,6 +46,9 @@ class Job:
     form: records.Form = "jsonl"
     top_k: int = 1
     skip_invalid: bool = False
+
+    def __post_init__(self) -> None:
+        check_whole_number(self.top_k, "top_k")
 
     def shard(self, number: int) -> str:
         """A shard's file name."""

@@ -39,6 +39,7 @@ class Wishes:
     max_seq_length: int | None = None
     max_query_length: int | None = None
     window_overlap: int | None = None
+    whole_words: bool = False
 
 
 @dataclass(slots=True)
@@ -94,7 +95,7 @@ class Answering:
         """
         self._check(pairs, wishes)
         reader = self._reader_for(pairs, wishes)
-        settings = str(reader.settings)
+        settings = f"{reader.settings} {wishes.whole_words and wishes.top_k}"
         keys = [fingerprint(settings, question, context) for question, context in pairs]
         found = {key: answers for key in keys if (answers := self._known.get(key)) is not None}
         missing = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in found}
@@ -103,7 +104,7 @@ class Answering:
         self._metrics.cache.labels("miss").inc(len(keys) - sum(outcome.cached))
         if missing:
             with self._batcher.admitted(len(missing), self._windows(list(missing.values()), reader)):
-                fresh = await self._read(reader, list(missing.values()), outcome, on_progress)
+                fresh = await self._read(reader, list(missing.values()), wishes, outcome, on_progress)
             for key, answers in zip(missing, fresh, strict=True):
                 found[key] = answers
                 self._known.put(key, answers)
@@ -111,7 +112,7 @@ class Answering:
         return outcome
 
     async def _read(
-        self, reader: Reader, pairs: Pairs, outcome: Outcome, on_progress: Progress | None
+        self, reader: Reader, pairs: Pairs, wishes: Wishes, outcome: Outcome, on_progress: Progress | None
     ) -> list[tuple[Answer, ...]]:
         loop = asyncio.get_running_loop()
         examples = [Example(str(n), question, context) for n, (question, context) in enumerate(pairs)]
@@ -129,7 +130,14 @@ class Answering:
                 outcome.seconds["queue"], outcome.seconds["infer"] = job.queue_seconds, job.infer_seconds
                 began = time.monotonic()
                 predictions = await loop.run_in_executor(
-                    self._threads, partial(reader.predict, reading, top_k=self._options.max_top_k)
+                    self._threads,
+                    partial(
+                        reader.predict,
+                        reading,
+                        # Answers of whole words have to be looked for: no more of them than are asked for.
+                        top_k=wishes.top_k if wishes.whole_words else self._options.max_top_k,
+                        whole_words=wishes.whole_words,
+                    ),
                 )
                 outcome.seconds["decode"] = time.monotonic() - began
         except TimeoutError:

@@ -50,7 +50,7 @@ from komrc.serving.schemas import (
     TokenizeResponse,
 )
 from komrc.serving.service import REFUSALS, Service, only
-from komrc.serving.texts import Utf16, clean_up_tokenization, sentence_around, whole_words
+from komrc.serving.texts import Utf16, clean_up_tokenization, sentence_around
 from komrc.types import Answer, Span
 
 logger = logging.getLogger("komrc.serving")
@@ -277,12 +277,11 @@ def _add_predict(app: FastAPI, service: Service) -> None:
             max_seq_length=wanted.max_seq_len,
             max_query_length=wanted.max_question_len,
             window_overlap=wanted.doc_stride,
+            whole_words=wanted.align_to_words or False,
         )
         outcome = await service.work().answer(pairs, wishes)
         output: list[Any] = []
-        for (_, context), answers in zip(pairs, outcome.answers, strict=True):
-            if wanted.align_to_words:
-                answers = _aligned(context, answers)  # noqa: PLW2901
+        for answers in outcome.answers:
             output.append(_best(answers) if top_k == 1 else [_flat(a) for a in answers])
         return output[0] if single else output
 
@@ -402,16 +401,6 @@ def _flat(answer: Answer) -> dict[str, Any]:
 def _best(answers: tuple[Answer, ...]) -> dict[str, Any]:
     """The best answer; the empty one where nothing in the context can be an answer."""
     return _flat(answers[0] if answers else Answer("", 0, 0, 0.0))
-
-
-def _aligned(context: str, answers: tuple[Answer, ...]) -> tuple[Answer, ...]:
-    """Answers widened to whole words; those that then are the same count once, with their scores added."""
-    scores: dict[Span, float] = {}
-    for answer in answers:
-        span = whole_words(context, Span(answer.start, answer.end)) if answer.text else Span(0, 0)
-        scores[span] = scores.get(span, 0.0) + answer.score
-    ranked = sorted(scores.items(), key=lambda item: -item[1])
-    return tuple(Answer(context[s.start : s.end], s.start, s.end, min(1.0, score)) for s, score in ranked)
 
 
 def _rich(pairs: Pairs, places: list[tuple[int, int]], outcome: Outcome, seconds: float) -> AnswersResponse:

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from komrc.engines import BOUNDARY_CLASSES
-from komrc.features import Windows
+from komrc.features import Windows, in_visible_text
+from komrc.invisible import visible
 from komrc.particles import trim_tokens
 from komrc.training.dataset import Tensors, WindowDataset
 from komrc.types import Example
@@ -74,6 +75,9 @@ def _drops(
     texts = [""] * distinct_contexts(windows)
     for example, number in zip(examples, windows.context, strict=True):
         texts[number] = example.context
+    seen = [visible(text) for text in texts]  # what is dropped is counted in visible characters
+    windows = in_visible_text(windows, dict(enumerate(seen)))
+    texts = [text.text for text in seen]
     bounds = list(zip(windows.context_indptr, windows.context_indptr[1:], strict=False))
     tokens = [np.stack([windows.char_start[a:b], windows.char_end[a:b]], axis=1) for a, b in bounds]
     made = []
