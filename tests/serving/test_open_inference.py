@@ -154,7 +154,7 @@ def test_readiness_and_the_key():
         return Loaded(make_reader(), {})
 
     key = {"x-api-key": "right"}
-    with TestClient(create_app(ServeOptions(api_key="right"), load)) as web:
+    with TestClient(create_app(ServeOptions(api_key="right"), load), "http://localhost") as web:
         try:
             assert web.get("/v2/health/live").status_code == 200
             ready = web.get("/v2/health/ready")

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from komrc.errors import InputError, KomrcError
 from komrc.serving.errors import INTERNAL, Failure, failure_of, failure_of_status, not_ready
+from komrc.serving.hosts import Hosts
 from komrc.serving.metrics import Metrics
 from komrc.serving.options import ServeOptions
 from komrc.serving.tensors import as_json
@@ -74,6 +75,7 @@ class Gate:
         self._options = options
         self._readiness = readiness
         self._metrics = metrics
+        self._hosts = Hosts(options.host, options.allowed_hosts, options.cors_origin)
         self._key = options.api_key.encode() if options.api_key is not None else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,6 +121,9 @@ class Gate:
         """What the headers alone forbid."""
         headers = dict(scope["headers"])
         path, work = scope["path"], scope["method"] == "POST"
+        stranger = self._hosts.judge(headers)
+        if stranger is not None:
+            return _closing(stranger, work)
         binary = path.startswith(_OPEN_INFERENCE) and _JSON_LENGTH in headers
         if self._key is not None and not path.startswith(_OPEN):
             page = path == "/" and b"text/html" in headers.get(b"accept", b"") and not work

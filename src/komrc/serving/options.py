@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from komrc.errors import UsageError
+from komrc.serving.hosts import Hosts
 from komrc.types import ENGINES
 
 
@@ -31,7 +32,12 @@ class ServeOptions:
         None, "ask for this key (Authorization: Bearer KEY, or X-API-Key); better given as KOMRC_API_KEY"
     )
     cors_origin: tuple[str, ...] = _option(
-        (), "let pages of this origin call the API; may be given several times (KOMRC_CORS_ORIGIN: commas)"
+        (), "let pages of this origin call the API; several: with commas, or given several times"
+    )
+    allowed_hosts: tuple[str, ...] = _option(
+        (),
+        "answer requests for these host names too, beside localhost and the address listened on; *.NAME is any"
+        " name below NAME, * is any; several: with commas, or given several times",
     )
     access_log: bool = _option(False, "log every request (never its text)")
 
@@ -78,6 +84,7 @@ class ServeOptions:
                 raise UsageError(
                     "unknown choice", where=flag(one.name), fix=f"give one of {', '.join(choices)}"
                 )
+        Hosts(self.host, self.allowed_hosts, self.cors_origin)
         if self.port > 65_535:
             raise UsageError(f"{self.port} is no port", where="--port", fix="give one up to 65535")
         if self.api_key is not None and not (
@@ -110,6 +117,11 @@ def variable(name: str) -> str:
     return "KOMRC_" + name.upper()
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """The parts between the commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Values of the fields whose variable is set and not empty, converted to the field's type.
 
@@ -131,7 +143,7 @@ def _convert(name: str, default: Any, text: str) -> Any:
             raise UsageError("not a yes or no", where=variable(name), fix="give 1 or 0")
         return known[text.lower()]
     if isinstance(default, tuple):
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        return listed(text)
     if isinstance(default, (int, float)):
         try:
             return type(default)(text)
