@@ -82,8 +82,8 @@ def test_a_page_may_call_its_own_server_only(client):
     for host, origin in own:
         assert status(web, host, origin=origin) == 200, origin
     for origin in (
-        "http://evil.example", "https://evil.example", "http://localhost:3000", "http://127.0.0.1:8888", "null",
-        "", "file://", "http://localhost.evil.example:8888",
+        "http://evil.example", "https://evil.example", "http://localhost:3000", "http://127.0.0.1:8888",
+        "null", "", "file://", "http://localhost.evil.example:8888",
     ):  # fmt: skip
         reply = web.get("/health", headers={"host": "localhost:8888", "origin": origin})
         assert (reply.status_code, reply.json()["code"]) == (403, "origin"), origin

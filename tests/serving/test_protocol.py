@@ -11,8 +11,8 @@ import httpx
 
 BODY = json.dumps({"inputs": {"question": "언제?", "context": "1443년에."}}).encode()
 HEAD = (
-    b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-    % len(BODY)
+    b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    b"content-length: %d\r\n\r\n" % len(BODY)
 )
 
 

@@ -26,7 +26,6 @@ _OPEN = ("/health", "/ready", "/v2/health/", "/docs", "/openapi.json", "/page/",
 _OPEN_INFERENCE = "/v2/"
 _JSON_LENGTH = b"inference-header-content-length"  # tensors follow the JSON as bytes
 _METHODS = {"GET", "HEAD", "POST", "OPTIONS"}
-_DISCARD_FACTOR = 4  # a body up to so many times too large is read to its end: its sender then sees the 413
 
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -199,7 +198,7 @@ class Gate:
             413, "too_large", f"The body has more than {limit} bytes. Send less text at a time", close=True
         )
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if int(declared) > limit * _DISCARD_FACTOR:  # the HTTP parser has seen that it is a number
+        if int(declared) > limit:  # the HTTP parser has seen that it is a number
             raise _RefusedBodyError(too_large)
         chunks: list[bytes] = []
         size = 0
@@ -208,15 +207,11 @@ class Gate:
             if message["type"] == "http.disconnect":
                 return None
             size += len(message.get("body", b""))
-            if size <= limit:
-                chunks.append(message.get("body", b""))
-            elif size > limit * _DISCARD_FACTOR:
+            if size > limit:
                 raise _RefusedBodyError(too_large)
+            chunks.append(message.get("body", b""))
             if not message.get("more_body", False):
-                break
-        if size > limit:
-            raise _RefusedBodyError(too_large)
-        return b"".join(chunks)
+                return b"".join(chunks)
 
 
 async def answer_with(failure: Failure, send: Send) -> None:

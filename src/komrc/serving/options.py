@@ -36,8 +36,8 @@ class ServeOptions:
     )
     allowed_hosts: tuple[str, ...] = _option(
         (),
-        "answer requests for these host names too, beside localhost and the address listened on; *.NAME is any"
-        " name below NAME, * is any; several: with commas, or given several times",
+        "answer under these host names too, beside localhost and the address listened on; *.NAME: any name"
+        " below NAME; *: any; several: with commas, or given several times",
     )
     access_log: bool = _option(False, "log every request (never its text)")
 

@@ -61,7 +61,7 @@ def app(scaling: Scaling) -> "Application":
 
     values = from_environment()
     if "api_key" in values:  # Ray's proxies listen, at addresses that are not known here
-        values.setdefault("host", "0.0.0.0")
+        values.setdefault("host", "0.0.0.0")  # noqa: S104
     options = ServeOptions(**values)
     readiness = Readiness()
 
