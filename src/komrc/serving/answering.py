@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from komrc.errors import EngineError, InputError, KomrcError
+from komrc.errors import EngineError, InputError, KomrcError, UsageError
 from komrc.features import batches
 from komrc.reader import Reader, Reading
 from komrc.serving.batching import Batcher, Job, Part
@@ -23,15 +25,27 @@ from komrc.serving.options import ServeOptions
 from komrc.types import Answer, Example
 
 _SPANS = 25_000_000  # spans of one context that decoding may weigh: about 100 MB
+_READ_AT_MOST = 8  # times a token of a text, where the request names how much windows share
 _PREPARING_THREADS = 2  # tokenizing and decoding; a long document must not hold up a short one
 
-Pairs = Sequence[tuple[str, str]]
 Progress = Callable[[int, int], None]
+
+
+class Asked(NamedTuple):
+    """A question on a text, and where in the request each of them is."""
+
+    question: str
+    context: str
+    question_at: str = "question"
+    context_at: str = "context"
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """How one request wants its answers; None means as the model's settings say. Lengths in tokens."""
+    """How one request wants its answers; None means as the model's settings say. Lengths in tokens.
+
+    ``names``: what the request calls them, where that is something else.
+    """
 
     top_k: int = 1
     no_answer: bool | None = None
@@ -39,6 +53,24 @@ class Wishes:
     max_seq_length: int | None = None
     max_query_length: int | None = None
     window_overlap: int | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def at(self, name: str) -> str:
+        """Where in the request a wish is."""
+        return self.names.get(name, name)
+
+    def in_the_requests_words(self, error: UsageError) -> InputError:
+        """What is wrong with lengths, by the names that the request has for them."""
+
+        def renamed(text: str) -> str:
+            for own, sent in self.names.items():
+                text = re.sub(rf"\b{own}\b", sent.rpartition(".")[2], text)
+            return text
+
+        blamed = (error.where or "").split(", ")
+        sent = [name for name in blamed if getattr(self, name, None) is not None]
+        where = ", ".join(map(self.at, sent or blamed))
+        return InputError(renamed(error.what), where=where, fix=renamed(error.fix or ""))
 
 
 @dataclass(slots=True)
@@ -84,7 +116,9 @@ class Answering:
         self._engine_thread.shutdown(wait=False, cancel_futures=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def answer(self, pairs: Pairs, wishes: Wishes, on_progress: Progress | None = None) -> Outcome:
+    async def answer(
+        self, pairs: Sequence[Asked], wishes: Wishes, on_progress: Progress | None = None
+    ) -> Outcome:
         """Ranked answers of all pairs, at most ``wishes.top_k`` each.
 
         Raises:
@@ -95,15 +129,19 @@ class Answering:
         self._check(pairs, wishes)
         reader = self._reader_for(pairs, wishes)
         settings = str(reader.settings)
-        keys = [fingerprint(settings, question, context) for question, context in pairs]
+        keys = [fingerprint(settings, one.question, one.context) for one in pairs]
         found = {key: answers for key in keys if (answers := self._known.get(key)) is not None}
         missing = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in found}
         outcome = Outcome(answers=[], cached=[key in found for key in keys])
         self._metrics.cache.labels("hit").inc(sum(outcome.cached))
         self._metrics.cache.labels("miss").inc(len(keys) - sum(outcome.cached))
         if missing:
-            with self._batcher.admitted(len(missing), self._windows(list(missing.values()), reader)):
-                fresh = await self._read(reader, list(missing.values()), outcome, on_progress)
+            asked = list(missing.values())
+            try:
+                with self._batcher.admitted(len(asked), self._windows(asked, reader)):
+                    fresh = await self._read(reader, asked, outcome, on_progress)
+            except UsageError as error:
+                raise wishes.in_the_requests_words(error) from error
             for key, answers in zip(missing, fresh, strict=True):
                 found[key] = answers
                 self._known.put(key, answers)
@@ -111,10 +149,10 @@ class Answering:
         return outcome
 
     async def _read(
-        self, reader: Reader, pairs: Pairs, outcome: Outcome, on_progress: Progress | None
+        self, reader: Reader, pairs: Sequence[Asked], outcome: Outcome, on_progress: Progress | None
     ) -> list[tuple[Answer, ...]]:
         loop = asyncio.get_running_loop()
-        examples = [Example(str(n), question, context) for n, (question, context) in enumerate(pairs)]
+        examples = [Example(str(n), one.question, one.context) for n, one in enumerate(pairs)]
         limit = self._options.request_timeout
         try:
             async with asyncio.timeout(limit):
@@ -154,7 +192,7 @@ class Answering:
             except Exception as error:
                 raise EngineError(f"failed ({error})", where=f"engine {self.reader.engine.name}") from error
 
-    def _check(self, pairs: Pairs, wishes: Wishes) -> None:
+    def _check(self, pairs: Sequence[Asked], wishes: Wishes) -> None:
         options = self._options
         if len(pairs) > options.max_inputs:
             raise InputError(
@@ -165,38 +203,41 @@ class Answering:
             ("max_answer_tokens", wishes.max_answer_tokens or 0, options.max_answer_tokens),
         ):
             if value > limit:
-                raise InputError(f"{value} is too much", where=name, fix=f"ask for at most {limit}")
-        for question, context in pairs:
-            for name, text, limit in (
-                ("question", question, options.max_question_chars),
-                ("context", context, options.max_context_chars),
-            ):
-                if not text.strip():
-                    raise InputError("the text is empty", where=name, fix="send at least one character")
-                if len(text) > limit:
-                    raise InputError(
-                        f"the text has {len(text)} characters", where=name, fix=f"send at most {limit}"
-                    )
+                raise InputError(
+                    f"{value} is too much", where=wishes.at(name), fix=f"ask for at most {limit}"
+                )
+        for question, context, question_at, context_at in pairs:
+            _check_text(question, question_at, options.max_question_chars)
+            _check_text(context, context_at, options.max_context_chars)
             longest = wishes.max_answer_tokens or self.reader.settings.max_answer_length
             if longest * len(context) > _SPANS:
                 raise InputError(
                     "answers may not be so long in so long a text",
-                    where="max_answer_tokens",
+                    where=wishes.at("max_answer_tokens"),
                     fix=f"ask for at most {_SPANS // len(context)}, or send less text",
                 )
 
-    def _reader_for(self, pairs: Pairs, wishes: Wishes) -> Reader:
+    def _reader_for(self, pairs: Sequence[Asked], wishes: Wishes) -> Reader:
         """The reader with this request's settings; same model, same tokenizer."""
         own = self.reader.settings
         longest = wishes.max_seq_length or own.max_seq_length
         question = wishes.max_query_length or min(own.max_query_length, max(1, longest // 2))
         stride = own.doc_stride
         if wishes.window_overlap is not None:  # Hugging Face counts what windows share, we count the step
-            tokens = max(
-                (len(e) for e in self.reader.tokenizer.encode_many([q for q, _ in pairs])), default=0
-            )
-            room = longest - min(tokens, question) - self.reader.tokenizer.template.special_tokens
-            stride = max(1, room - wishes.window_overlap)
+            encoded = self.reader.tokenizer.encode_many([one.question for one in pairs])
+            question = max(1, min(max(map(len, encoded), default=1), question))
+        room = longest - question - self.reader.tokenizer.template.special_tokens
+        if wishes.window_overlap is not None and room > 0:
+            stride = room - wishes.window_overlap
+            least = -(-room // _READ_AT_MOST)
+            if stride < least:
+                raise InputError(
+                    f"windows that have room for {room} tokens of the text may not share so many",
+                    where=wishes.at("window_overlap"),
+                    fix=f"use a doc_stride of at most {room - least}",
+                )
+        elif wishes.max_seq_length is not None:
+            stride = max(1, min(stride, room))
         settings = replace(
             own,
             max_seq_length=longest,
@@ -209,16 +250,31 @@ class Answering:
         )
         return self.reader if settings == own else self.reader.with_parts(settings=settings)
 
-    def _windows(self, pairs: Pairs, reader: Reader) -> int:
+    def _windows(self, pairs: Sequence[Asked], reader: Reader) -> int:
         """The most windows these pairs may be cut into: a token has at least a character."""
         settings = reader.settings
         room = settings.max_seq_length - settings.max_query_length - reader.tokenizer.template.special_tokens
         step = max(1, min(settings.doc_stride, room))
-        windows = sum(1 + len(context) // step for _, context in pairs)
+        windows = sum(1 + len(one.context) // step for one in pairs)
         if windows > self._options.max_windows:
             raise InputError(
                 "the texts would be cut into too many windows",
-                where="context",
+                where=max(pairs, key=lambda one: len(one.context)).context_at,
                 fix="send less text, or use a smaller doc_stride or a larger max_seq_len",
             )
         return windows
+
+
+def _check_text(text: str, where: str, limit: int) -> None:
+    if not text.strip():
+        raise InputError("the text is empty", where=where, fix="send at least one character")
+    if len(text) > limit:
+        raise InputError(f"the text has {len(text)} characters", where=where, fix=f"send at most {limit}")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the text holds half of a surrogate pair at character {error.start}",
+            where=where,
+            fix="send both halves, or the character itself",
+        ) from error

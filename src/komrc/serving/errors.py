@@ -115,8 +115,12 @@ INTERNAL = Failure(500, "internal", "Something went wrong in the server; its log
 
 
 def failure_of_validation(errors: Sequence[Mapping[str, Any]]) -> Failure:
-    """The first finding of pydantic, without the input it quotes."""
-    first = errors[0]
+    """The first finding of pydantic, without the input it quotes.
+
+    Where a value may be of several forms, that of the form which fits best: its place is the deepest.
+    """
+    same = [one for one in errors if list(one.get("loc", ()))[:2] == list(errors[0].get("loc", ()))[:2]]
+    first = max(same, key=lambda one: len(one.get("loc", ())))
     kind, where = str(first.get("type", "")), list(first.get("loc", ()))[1:]
     if kind == "json_invalid":
         return failure_of_status(400)

@@ -104,6 +104,9 @@ class PredictParameters(_Lenient):
     """Hugging Face's names. Null means the model's own setting."""
 
     top_k: Annotated[int, Field(ge=1)] | None = Field(default=None, description="answers for each pair (1)")
+    topk: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="the old name of top_k", deprecated=True
+    )
     doc_stride: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="tokens two windows share"
     )

@@ -35,9 +35,10 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     for code, text in {
         400: "The body is not JSON in UTF-8, or the request is not HTTP",
         401: "The server asks for a key",
+        403: "A foreign host name, or a page of another origin",
         408: "Headers or body did not arrive in time",
         413: "The body is too large",
-        415: "The body is not said to be JSON",
+        415: "The body is not said to be JSON, or comes in an encoding that is not known",
         422: "A value is missing, of the wrong kind or beyond a limit",
         429: "The queue is full; Retry-After says when to come back",
         500: "The model could not be run; other requests go on",
