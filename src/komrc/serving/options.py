@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from typing import Any
 
 from komrc.errors import UsageError
 from komrc.serving.hosts import Hosts
 from komrc.types import ENGINES
+
+logger = logging.getLogger("komrc.serving")
+
+_OF_OTHERS = ("KOMRC_DATA", "KOMRC_KORQUAD_URL", "KOMRC_MAX_DATA_BYTES")  # which other commands read
 
 
 def _option(default: Any, help_text: str, *, low: float | None = None, choices: tuple[str, ...] = ()) -> Any:
@@ -25,6 +31,11 @@ class ServeOptions:
     tokenizer: str | None = _option(None, "tokenizer folder or hub id (default: the model's own)")
     model_name: str = _option("komrc", "the model's name under /v2/models")
     engine: str = _option("auto", "what runs the model", choices=ENGINES)
+    trim_particles: str | None = _option(
+        None,
+        "cut particles off the answers, for models that answer in whole words (needs kiwipiepy)",
+        choices=("kiwi",),
+    )
     host: str = _option("127.0.0.1", "address to listen on; 0.0.0.0 is every interface")
     port: int = _option(8888, "port to listen on; 0 takes a free one and logs it", low=0)
     workers: int = _option(1, "server processes, each with its own copy of the model", low=1)
@@ -80,7 +91,7 @@ class ServeOptions:
             value, low, choices = getattr(self, one.name), one.metadata["low"], one.metadata["choices"]
             if low is not None and not value >= low:  # `not >=`: NaN is refused too
                 raise UsageError(f"{value} is too small", where=flag(one.name), fix=f"give at least {low}")
-            if choices and value not in choices:
+            if choices and value not in (*choices, one.default):
                 raise UsageError(
                     "unknown choice", where=flag(one.name), fix=f"give one of {', '.join(choices)}"
                 )
@@ -125,9 +136,16 @@ def listed(text: str) -> tuple[str, ...]:
 def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Values of the fields whose variable is set and not empty, converted to the field's type.
 
+    A ``KOMRC_…`` variable that nothing reads is named in a warning: it may be a misspelt one.
+
     Raises:
         UsageError: a variable that is not of its type.
     """
+    known = [variable(one.name) for one in fields(ServeOptions)]
+    for name in sorted(environment):
+        if name.startswith("KOMRC_") and name not in (*known, *_OF_OTHERS):
+            near = get_close_matches(name, known, 1)
+            logger.warning("%s is no variable of KoMRC%s", name, f"; is it {near[0]}?" if near else "")
     values: dict[str, Any] = {}
     for one in fields(ServeOptions):
         text = environment.get(variable(one.name), "")
