@@ -18,13 +18,15 @@ from komrc.errors import EngineError, InputError, KomrcError, UsageError
 from komrc.features import batches
 from komrc.reader import Reader, Reading
 from komrc.serving.batching import Batcher, Job, Part
-from komrc.serving.errors import past_deadline
+from komrc.serving.errors import RefusedError, past_deadline, too_busy, too_long
 from komrc.serving.memory import Remembered, RememberingTokenizer, fingerprint
 from komrc.serving.metrics import Metrics
 from komrc.serving.options import ServeOptions
+from komrc.serving.pace import Pace
 from komrc.types import Answer, Example
 
 _SPANS = 25_000_000  # spans of one context that decoding may weigh: about 100 MB
+_SURE, _SAFE = 0.9, 0.8  # of the time limit: more is refused; so much is advised
 _READ_AT_MOST = 8  # times a token of a text, where the request names how much windows share
 _PREPARING_THREADS = 2  # tokenizing and decoding; a long document must not hold up a short one
 
@@ -123,7 +125,7 @@ class Answering:
 
         Raises:
             InputError: a text or a length beyond the server's limits.
-            RefusedError: the queue is full, or the time is up.
+            RefusedError: the queue is full, the text is too long for the time, or the time is up.
             Exception: the engine failed on a batch that held a part of this request.
         """
         self._check(pairs, wishes)
@@ -155,13 +157,31 @@ class Answering:
         examples = [Example(str(n), one.question, one.context) for n, one in enumerate(pairs)]
         limit = self._options.request_timeout
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(limit) as deadline:
+
+                def progress(done: int, total: int) -> None:
+                    if on_progress is not None:  # somebody watches: what gets on is not cut
+                        deadline.reschedule(loop.time() + limit)
+                        on_progress(done, total)
+
+                def judge(pace: Pace, rest: Sequence[int]) -> RefusedError | None:
+                    longest = max(pairs, key=lambda one: len(one.context)).context_at
+                    alone = pace.alone(reading.windows.lengths.tolist())
+                    if alone > _SURE * limit:
+                        characters = sum(len(one.context) for one in pairs)
+                        return too_long(limit, _rounded(_SAFE * characters * limit / alone), longest)
+                    if loop.time() + pace.beside(rest) > (deadline.when() or 0):
+                        return too_busy(limit, self._batcher.retry_after(), longest)
+                    return None
+
                 began = time.monotonic()
                 with self._batcher.preparing():
                     reading = await loop.run_in_executor(self._threads, reader.prepare, examples)
                 outcome.seconds["tokenize"] = time.monotonic() - began
                 self._metrics.tokenize_seconds.observe(outcome.seconds["tokenize"])
-                job = Job(reading, reading.windows.lengths.tolist(), on_progress)
+                job = Job(reading, reading.windows.lengths.tolist(), progress)
+                if on_progress is None and sum(job.lengths) > self._options.max_batch_tokens:
+                    job.judge = judge
                 outcome.windows, outcome.tokens = len(job.lengths), sum(job.lengths)
                 await self._batcher.infer(job)
                 outcome.seconds["queue"], outcome.seconds["infer"] = job.queue_seconds, job.infer_seconds
@@ -263,6 +283,12 @@ class Answering:
                 fix="send less text, or use a smaller doc_stride or a larger max_seq_len",
             )
         return windows
+
+
+def _rounded(number: float) -> int:
+    """The number, rounded down to two digits."""
+    unit: int = 10 ** max(0, len(str(int(number))) - 2)
+    return int(number) // unit * unit
 
 
 def _check_text(text: str, where: str, limit: int) -> None:

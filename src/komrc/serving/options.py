@@ -70,7 +70,11 @@ class ServeOptions:
     batch_wait_ms: float = _option(
         4.0, "longest wait, in milliseconds, for requests that are being tokenized to join a batch", low=0
     )
-    request_timeout: float = _option(30.0, "a request not answered in this time gets 504", low=0.001)
+    request_timeout: float = _option(
+        30.0,
+        "a request not answered in this time gets 504; a stream, without progress in this time",
+        low=0.001,
+    )
     cache_answers: int = _option(4_096, "pairs whose answers are remembered; 0 remembers none", low=0)
     cache_context_chars: int = _option(
         2_000_000, "characters of text whose tokens are remembered; 0 remembers none", low=0
