@@ -52,6 +52,8 @@ def test_a_crowd_makes_a_long_text_wait_at_each_window():
     alone, beside = pace.alone([400] * 10), pace.beside([400] * 10)
     assert alone == pytest.approx(0.8)
     assert beside == pytest.approx(alone * 11, rel=0.05)
+    with_it = pace.beside([400] * 10, present=60)  # it was one of the ten itself
+    assert with_it == pytest.approx(alone * 10, rel=0.05)
     clock.now += 8  # they are gone; the speed is known still
     pace.ran(500, 0.1, 0)
     assert pace.beside([400] * 10) < 1.2 * alone
@@ -110,6 +112,35 @@ def test_a_long_text_beside_many_short_ones_gets_429_and_not_504(client):
     while (again := ask(web, context, "누가?")).status_code == 429:
         assert time.monotonic() < deadline
     assert again.status_code == 200
+
+
+def test_a_text_that_takes_most_of_the_time_is_read_where_nobody_else_asks(client):
+    web = client(make_reader(seconds=0.05), request_timeout=3, cache_answers=0)
+    context = TEXT * 120  # some 40 batches: two thirds of the time
+    assert [ask(web, context, f"{n}?").status_code for n in range(2)] == [200, 200]
+
+
+def test_a_long_text_that_comes_with_the_crowd_is_given_up_early(client):
+    reader = make_reader(seconds=0.05)
+    web = client(reader, request_timeout=8, cache_answers=0, max_queue=64)
+    context = TEXT * 60
+    assert ask(web, context).status_code == 200
+    stop = threading.Event()
+
+    def short(number):
+        turn = 0
+        while not stop.is_set():
+            turn += 1
+            assert ask(web, TEXT * 12, f"{number} {turn}?").status_code == 200
+
+    with ThreadPoolExecutor(33) as pool:
+        long = pool.submit(ask, web, context, "누가?")
+        others = [pool.submit(short, n) for n in range(32)]
+        reply = long.result()
+        stop.set()
+        for one in others:
+            one.result()
+    assert (reply.status_code, reply.json()["code"]) == (429, "busy"), reply.text
 
 
 def test_a_stream_is_not_cut_while_it_makes_progress(client):

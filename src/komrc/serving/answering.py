@@ -164,13 +164,13 @@ class Answering:
                         deadline.reschedule(loop.time() + limit)
                         on_progress(done, total)
 
-                def judge(pace: Pace, rest: Sequence[int]) -> RefusedError | None:
+                def judge(pace: Pace, rest: Sequence[int], present: float) -> RefusedError | None:
                     longest = max(pairs, key=lambda one: len(one.context)).context_at
                     alone = pace.alone(reading.windows.lengths.tolist())
                     if alone > _SURE * limit:
                         characters = sum(len(one.context) for one in pairs)
                         return too_long(limit, _rounded(_SAFE * characters * limit / alone), longest)
-                    if loop.time() + pace.beside(rest) > (deadline.when() or 0):
+                    if loop.time() + pace.beside(rest, present) > (deadline.when() or 0):
                         return too_busy(limit, self._batcher.retry_after(), longest)
                     return None
 
@@ -181,7 +181,7 @@ class Answering:
                 self._metrics.tokenize_seconds.observe(outcome.seconds["tokenize"])
                 job = Job(reading, reading.windows.lengths.tolist(), progress)
                 if on_progress is None and sum(job.lengths) > self._options.max_batch_tokens:
-                    job.judge = judge
+                    job.judge, job.judge_seconds = judge, limit / 4
                 outcome.windows, outcome.tokens = len(job.lengths), sum(job.lengths)
                 await self._batcher.infer(job)
                 outcome.seconds["queue"], outcome.seconds["infer"] = job.queue_seconds, job.infer_seconds

@@ -28,8 +28,10 @@ class Job(Generic[P]):
     payload: P
     lengths: Sequence[int]  # tokens of each window
     on_progress: Callable[[int, int], None] | None = None  # windows done, windows in all
-    # Why the windows that are left (their tokens) should not run; asked once, when the pace is known.
-    judge: Callable[[Pace, Sequence[int]], Exception | None] | None = None
+    # Why the windows that are left should not run; asked where the job comes, and then for a while at each
+    # of its batches, since a crowd may come with it. Takes the pace and the forecast's two arguments.
+    judge: Callable[[Pace, Sequence[int], float], Exception | None] | None = None
+    judge_seconds: float = 0.0
     queue_seconds: float = 0.0  # until its first window ran
     infer_seconds: float = 0.0  # of the batches it was part of
     _submitted: float = field(default_factory=time.monotonic)
@@ -121,9 +123,9 @@ class Batcher(Generic[P]):
         """
         if not job.lengths:
             return
+        job._submitted = time.monotonic()
         if (refusal := self._judged(job)) is not None:
             raise refusal
-        job._submitted = time.monotonic()
         job._future = asyncio.get_running_loop().create_future()
         self._waiting[job] = None
         self._changed.set()
@@ -164,17 +166,20 @@ class Batcher(Generic[P]):
             self._settle(parts, seconds, failure)
 
     def _turn(self, parts: list[tuple[Job[P], list[int]]]) -> int:
-        """Tokens of one window of each job that takes part in this batch or waits; of those that may stay."""
+        """Tokens of one window of each job that takes part in this batch or waits."""
         following = {job: job.lengths[job._next] for job in self._waiting}
         following |= {job: job.lengths[windows[0]] for job, windows in parts}
-        return sum(length for job, length in following.items() if job.judge is None)
+        return sum(following.values())
 
     def _judged(self, job: Job[P]) -> Exception | None:
         """Why the job should not run; None where it should, and where that is not known yet."""
         if job.judge is None or not self._pace.known:
             return None
-        judge, job.judge = job.judge, None
-        return judge(self._pace, job.lengths[job._done :])
+        present = time.monotonic() - job._submitted
+        refusal = job.judge(self._pace, job.lengths[job._done :], present)
+        if present >= job.judge_seconds:
+            job.judge = None
+        return refusal
 
     async def _next_change(self) -> None:
         self._changed.clear()

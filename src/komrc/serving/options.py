@@ -72,7 +72,7 @@ class ServeOptions:
     )
     request_timeout: float = _option(
         30.0,
-        "a request not answered in this time gets 504; a stream, without progress in this time",
+        "a request not answered in this time gets 504; a stream, one without progress",
         low=0.001,
     )
     cache_answers: int = _option(4_096, "pairs whose answers are remembered; 0 remembers none", low=0)

@@ -53,10 +53,16 @@ class Pace:
         """Seconds for windows of these tokens on an engine that has nothing else to do."""
         return sum(lengths) * self._seconds / self._tokens
 
-    def beside(self, lengths: Sequence[int]) -> float:
-        """Seconds for windows of these tokens beside the present crowd: in each turn, one of them runs."""
+    def beside(self, lengths: Sequence[int], present: float = 0.0) -> float:
+        """Seconds for windows of these tokens beside the present crowd: in each turn, one of them runs.
+
+        Args:
+            lengths: tokens of each window.
+            present: seconds for which such windows have been part of the crowd themselves.
+        """
         self._fade()
-        crowd = self._turns / _CROWD_FADES
+        own = max(lengths) * (1 - math.exp(-present / _CROWD_FADES))
+        crowd = max(0.0, self._turns / _CROWD_FADES - own)
         return (sum(lengths) + len(lengths) * crowd) * self._seconds / self._tokens
 
     def _fade(self) -> None:
