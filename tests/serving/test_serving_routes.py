@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -343,3 +344,35 @@ def test_samples_of_the_bundled_set(client):
     samples = client().get("/v1/samples").json()
     assert 3 <= len(samples) <= 10
     assert all(sample["context"] and sample["questions"] for sample in samples)
+
+
+def apart(answers):
+    """Whether no two share a character."""
+    spans = sorted((a["start"], a["end"]) for a in answers if a["start"] < a["end"])
+    return all(one[1] <= two[0] for one, two in itertools.pairwise(spans))
+
+
+def test_distinct_answers_are_different_places(client):
+    web = client()
+    body = {"question": QUESTION, "context": CONTEXT, "top_k": 5}
+    plain, distinct = (
+        web.post("/v1/answers", json={**body, **more}).json()["results"][0]
+        for more in ({}, {"distinct": True})
+    )
+    assert not distinct["cached"]  # what was remembered without the wish is not what is wished
+    assert not apart(plain["answers"]) and apart(distinct["answers"])
+    assert len(distinct["answers"]) == 5
+    assert distinct["answers"][0] == plain["answers"][0]
+    expected = make_reader().read(QUESTION, CONTEXT, top_k=5, distinct=True)
+    assert [(a["start"], a["end"]) for a in distinct["answers"]] == [(a.start, a.end) for a in expected]
+    hugging = {"inputs": pair(), "parameters": {"top_k": 5, "distinct": True}}
+    found = web.post("/predict", json=hugging).json()
+    assert [(a["start"], a["end"]) for a in found] == [(a.start, a.end) for a in expected]
+    refused = web.post("/v1/answers", json={**body, "distinct": 1})
+    assert (refused.status_code, refused.json()["field"]) == (422, "distinct")
+
+
+def test_answers_in_whole_words_are_as_many_as_asked_for(client):
+    parameters = {"top_k": 5, "align_to_words": True}
+    answers = client().post("/predict", json={"inputs": pair(), "parameters": parameters}).json()
+    assert len(answers) == len({(a["start"], a["end"]) for a in answers}) == 5

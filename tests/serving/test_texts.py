@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from komrc.serving.texts import Utf16, clean_up_tokenization, sentence_around, whole_words
+from komrc.answers import whole_words
+from komrc.serving.texts import Utf16, clean_up_tokenization, sentence_around
 from komrc.types import Span
 
 texts = st.text(st.sampled_from("가나 .\n!?😀한’a"), min_size=1, max_size=60)

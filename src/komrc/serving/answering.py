@@ -55,6 +55,8 @@ class Wishes:
     max_seq_length: int | None = None
     max_query_length: int | None = None
     window_overlap: int | None = None
+    distinct: bool = False
+    whole_words: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
 
     def at(self, name: str) -> str:
@@ -130,8 +132,8 @@ class Answering:
         """
         self._check(pairs, wishes)
         reader = self._reader_for(pairs, wishes)
-        settings = str(reader.settings)
-        keys = [fingerprint(settings, one.question, one.context) for one in pairs]
+        wanted = str((reader.settings, wishes.distinct, wishes.whole_words))
+        keys = [fingerprint(wanted, one.question, one.context) for one in pairs]
         found = {key: answers for key in keys if (answers := self._known.get(key)) is not None}
         missing = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in found}
         outcome = Outcome(answers=[], cached=[key in found for key in keys])
@@ -141,7 +143,7 @@ class Answering:
             asked = list(missing.values())
             try:
                 with self._batcher.admitted(len(asked), self._windows(asked, reader)):
-                    fresh = await self._read(reader, asked, outcome, on_progress)
+                    fresh = await self._read(reader, asked, wishes, outcome, on_progress)
             except UsageError as error:
                 raise wishes.in_the_requests_words(error) from error
             for key, answers in zip(missing, fresh, strict=True):
@@ -151,7 +153,12 @@ class Answering:
         return outcome
 
     async def _read(
-        self, reader: Reader, pairs: Sequence[Asked], outcome: Outcome, on_progress: Progress | None
+        self,
+        reader: Reader,
+        pairs: Sequence[Asked],
+        wishes: Wishes,
+        outcome: Outcome,
+        on_progress: Progress | None,
     ) -> list[tuple[Answer, ...]]:
         loop = asyncio.get_running_loop()
         examples = [Example(str(n), one.question, one.context) for n, one in enumerate(pairs)]
@@ -186,9 +193,14 @@ class Answering:
                 await self._batcher.infer(job)
                 outcome.seconds["queue"], outcome.seconds["infer"] = job.queue_seconds, job.infer_seconds
                 began = time.monotonic()
-                predictions = await loop.run_in_executor(
-                    self._threads, partial(reader.predict, reading, top_k=self._options.max_top_k)
+                pick = partial(
+                    reader.predict,
+                    reading,
+                    top_k=self._options.max_top_k,
+                    distinct=wishes.distinct,
+                    whole_words=wishes.whole_words,
                 )
+                predictions = await loop.run_in_executor(self._threads, pick)
                 outcome.seconds["decode"] = time.monotonic() - began
         except TimeoutError:
             raise past_deadline(limit) from None

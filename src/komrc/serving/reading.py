@@ -28,7 +28,7 @@ from komrc.serving.schemas import (
     Timing,
 )
 from komrc.serving.service import REFUSALS, Service, only
-from komrc.serving.texts import Utf16, sentence_around, whole_words
+from komrc.serving.texts import Utf16, sentence_around
 from komrc.types import Answer, Span
 
 _STREAM = "application/x-ndjson"
@@ -74,14 +74,14 @@ def _add_predict(app: FastAPI, service: Service) -> None:
             max_seq_length=wanted.max_seq_len,
             max_query_length=wanted.max_question_len,
             window_overlap=wanted.doc_stride,
+            distinct=bool(wanted.distinct),
+            whole_words=bool(wanted.align_to_words),
             names=names,
         )
         outcome = await service.work().answer(pairs, wishes)
-        output: list[Any] = []
-        for pair, answers in zip(pairs, outcome.answers, strict=True):
-            if wanted.align_to_words:
-                answers = _aligned(pair.context, answers)  # noqa: PLW2901
-            output.append(_best(answers) if top_k == 1 else [_flat(a) for a in answers])
+        output: list[Any] = [
+            _best(answers) if top_k == 1 else [_flat(a) for a in answers] for answers in outcome.answers
+        ]
         return output[0] if single else output
 
     response = ForwardAnswer | list[ForwardAnswer | list[ForwardAnswer]]
@@ -110,7 +110,10 @@ def _add_answers(app: FastAPI, service: Service) -> None:
         """Ranked answers to several questions on one context, or to one question on several contexts."""
         pairs, places = _combine(body)
         wishes = Wishes(
-            top_k=body.top_k, no_answer=body.allow_no_answer, max_answer_tokens=body.max_answer_tokens
+            top_k=body.top_k,
+            no_answer=body.allow_no_answer,
+            max_answer_tokens=body.max_answer_tokens,
+            distinct=body.distinct,
         )
         work = service.work()
         if _STREAM in request.headers.get("accept", ""):
@@ -194,16 +197,6 @@ def _flat(answer: Answer) -> dict[str, Any]:
 def _best(answers: tuple[Answer, ...]) -> dict[str, Any]:
     """The best answer; the empty one where nothing in the context can be an answer."""
     return _flat(answers[0] if answers else Answer("", 0, 0, 0.0))
-
-
-def _aligned(context: str, answers: tuple[Answer, ...]) -> tuple[Answer, ...]:
-    """Answers widened to whole words; those that then are the same count once, with their scores added."""
-    scores: dict[Span, float] = {}
-    for answer in answers:
-        span = whole_words(context, Span(answer.start, answer.end)) if answer.text else Span(0, 0)
-        scores[span] = scores.get(span, 0.0) + answer.score
-    ranked = sorted(scores.items(), key=lambda item: -item[1])
-    return tuple(Answer(context[s.start : s.end], s.start, s.end, min(1.0, score)) for s, score in ranked)
 
 
 def _rich(

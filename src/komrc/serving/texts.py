@@ -1,4 +1,4 @@
-"""Where an answer stands in its text: UTF-16 units, the sentence around, whole words."""
+"""Where an answer stands in its text: UTF-16 units, the sentence around."""
 
 from __future__ import annotations
 
@@ -34,16 +34,6 @@ def sentence_around(text: str, span: Span) -> Span:
     end = after.end() if after and after.end() >= span.end else high
     piece = text[start:end]
     return Span(start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip()))
-
-
-def whole_words(text: str, span: Span) -> Span:
-    """The span, widened to white space on both sides."""
-    start, end = span.start, span.end
-    while start > 0 and not text[start - 1].isspace():
-        start -= 1
-    while end < len(text) and not text[end].isspace():
-        end += 1
-    return Span(start, end)
 
 
 _CLEANED = (
