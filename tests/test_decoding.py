@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 
 from komrc.datasets import load_squad
 from komrc.decoding import Candidate, DecodeConfig, FlatLogits, decode
+from komrc.errors import UsageError
 from komrc.features import WindowConfig, Windows, build_windows
 from komrc.graphemes import cut_points
+from komrc.invisible import visible
 from komrc.metrics.korquad import score
 from komrc.tokenization import PairTemplate, load_tokenizer
-from komrc.types import Example
+from komrc.types import Example, Span
 
 TEMPLATE = PairTemplate((0,), (0,), (0,), (0,), (0,), (0,), 0, 0)
 
@@ -288,13 +291,113 @@ def test_no_grapheme_is_ever_cut(data: st.DataObject, seed: int) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(0, len(context)), max_size=8)) | {0, len(context)})
     offsets = list(pairwise(cuts))
     windows = one_text(offsets, context)
-    edges = {0, *(match.end() for match in regex.finditer(r"\X", context))}
+    seen = visible(context)
+    clusters = [Span(*match.span()) for match in regex.finditer(r"\X", seen.text)]
+    starts, ends = {seen.raw(span).start for span in clusters}, {seen.raw(span).end for span in clusters}
     for head in (True, False):
         candidates = decode(windows, logits_of(windows, seed, head=head), [context], DecodeConfig())[0]
-        assert candidates
+        assert bool(candidates) == bool(seen.text)
         for candidate in candidates:
-            assert candidate.start < candidate.end and {candidate.start, candidate.end} <= edges
+            assert candidate.start < candidate.end
+            assert candidate.start in starts and candidate.end in ends
         assert len({(c.start, c.end) for c in candidates}) == len(candidates)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.integers(0, 2**32), st.booleans())
+def test_invisible_characters_change_no_answer(data: st.DataObject, seed: int, head: bool) -> None:
+    plain = data.draw(st.text(st.sampled_from("가나a ()\u1112\u1161👩"), min_size=1, max_size=12))
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(plain)), max_size=6)) | {0, len(plain)})
+    holes = [
+        data.draw(st.sampled_from(["", "", "\u200b", "\ufeff\x00", "\u200c"])) for _ in range(len(plain) + 1)
+    ]
+    raw = "".join(hole + character for hole, character in zip(holes, [*plain, ""], strict=True))
+    place = [sum(map(len, holes[: i + 1])) + i for i in range(len(plain) + 1)]
+    spans = list(pairwise(cuts))
+    texts_ = [
+        one_text(spans, plain),
+        one_text([(place[start], place[end - 1] + 1) for start, end in spans], raw),
+    ]
+    logits = logits_of(texts_[0], seed, head=head)
+    before, after = (
+        decode(windows, logits, [text], DecodeConfig())[0]
+        for windows, text in zip(texts_, (plain, raw), strict=True)
+    )
+    assert [(place[c.start], place[c.end - 1] + 1, c.score) for c in before] == [
+        (c.start, c.end, c.score) for c in after
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(texts(shared=True), min_size=1, max_size=4), st.integers(0, 2**32), st.booleans(), st.booleans()
+)
+def test_the_first_candidates_are_the_same_whatever_n_best_is(
+    given_texts: list[Text], seed: int, head: bool, distinct: bool
+) -> None:
+    windows = table(given_texts)
+    logits = logits_of(windows, seed, head=head)
+    contexts = [text.context for text in given_texts]
+    everything = decode(windows, logits, contexts, DecodeConfig(n_best=10_000, distinct=distinct))
+    for n_best in (1, 2, 7, 30, 90):
+        config = DecodeConfig(n_best=n_best, distinct=distinct)
+        for candidates, all_of_them in zip(
+            decode(windows, logits, contexts, config), everything, strict=True
+        ):
+            assert candidates == all_of_them[:n_best]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(texts(shared=True), min_size=1, max_size=4), st.integers(0, 2**32), st.booleans())
+def test_distinct_candidates_are_the_best_that_share_no_character(
+    given_texts: list[Text], seed: int, head: bool
+) -> None:
+    windows = table(given_texts)
+    logits = logits_of(windows, seed, head=head)
+    contexts = [text.context for text in given_texts]
+    everything = decode(windows, logits, contexts, DecodeConfig(n_best=10_000))
+    distinct = decode(windows, logits, contexts, DecodeConfig(n_best=5, distinct=True))
+    for all_of_them, found in zip(everything, distinct, strict=True):
+        expected: list[Candidate] = []
+        for candidate in all_of_them:
+            if not any(candidate.start < c.end and c.start < candidate.end for c in expected):
+                expected.append(candidate)
+        assert found == expected[:5]
+
+
+@pytest.mark.parametrize(
+    ("context", "ranked", "answer"),
+    [
+        ("저서 《성학(聖學)》와", ["성학(聖學)》", "성학"], "성학"),  # another candidate of the place
+        ("저서 《성학(聖學)》와", ["성학(聖學)》"], "성학(聖學)"),  # none: the half is dropped
+        ("공사 하이킹(Heyking)은", ["하이킹(Heyking", "Heyking"], "Heyking"),
+        ("공사 하이킹(Heyking)은", ["하이킹(Heyking"], "하이킹(Heyking)"),  # its partner is right behind it
+        ("[민수] 콜 좋아", ["민수] 콜", "콜", "민수"], "민수"),  # what is behind the mark is something else
+        ("[민수] 콜 좋아", ["민수] 콜"], "민수"),
+        ("그는 “간다 온다”고", ["간다 온다”"], "간다 온다"),
+        ("1) 서울 2) 부산", ["1) 서울"], "1) 서울"),  # marks without a partner
+        ("Levi's 바지 'x'", ["Levi's"], "Levi's"),
+    ],
+)
+def test_half_a_pair_of_marks_loses(context: str, ranked: list[str], answer: str) -> None:
+    characters = [(i, i + 1) for i in range(len(context))]
+    windows = one_text(characters, context)
+    start, end = (np.full(int(windows.indptr[-1]), -100, np.float32) for _ in range(2))
+    for rank, text in enumerate(ranked):
+        first = context.index(text)
+        start[3 + first] = np.maximum(start[3 + first], 20 - rank)
+        end[2 + first + len(text)] = np.maximum(end[2 + first + len(text)], 20 - rank)
+    found = decode(windows, FlatLogits(start, end), [context], DecodeConfig())[0]
+    assert context[found[0].start : found[0].end] == answer
+    assert [c.score for c in found] == sorted((c.score for c in found), reverse=True)
+    assert len({(c.start, c.end) for c in found}) == len(found)
+
+
+@pytest.mark.parametrize("value", ["3", 2.5, True, None, 0, -1])
+def test_numbers_of_other_kinds_are_refused(value: Any) -> None:
+    for name in ("n_best", "max_answer_tokens"):
+        with pytest.raises(UsageError, match=f"{name}: must be"):
+            DecodeConfig(**{name: value})
 
 
 def test_ties_rank_by_place() -> None:

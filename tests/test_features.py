@@ -16,7 +16,14 @@ from tokenizers import models, pre_tokenizers, processors
 from komrc import storage
 from komrc.datasets import load_squad
 from komrc.errors import UsageError
-from komrc.features import WindowConfig, Windows, batches, build_windows, cached_windows, collate
+from komrc.features import (
+    WindowConfig,
+    Windows,
+    batches,
+    build_windows,
+    cached_windows,
+    collate,
+)
 from komrc.tokenization import PairTemplate, ReaderTokenizer, load_tokenizer
 from komrc.types import Example, Gold
 
@@ -80,7 +87,7 @@ def built(
         max_size=4,
     ),
     st.integers(10, 25),
-    st.integers(1, 12),
+    st.integers(1, 10),
 )
 def test_windows_are_those_of_the_tokenizer_library(
     pairs: list[tuple[list[str], list[str]]], longest: int, stride: int
@@ -202,11 +209,27 @@ def test_each_context_is_tokenized_once() -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [WindowConfig(20, 8, 17), WindowConfig(20, 0, 5), WindowConfig(20, 8, 0), WindowConfig(513, 128, 64)],
+    [
+        WindowConfig(20, 8, 17),
+        WindowConfig(20, 0, 5),
+        WindowConfig(20, 8, 0),
+        WindowConfig(513, 128, 64),
+        WindowConfig(384, 9, 64),  # a token would be read 35 times
+        WindowConfig("384"),  # type: ignore[arg-type]
+        WindowConfig(384.0),  # type: ignore[arg-type]
+        WindowConfig(384, True),
+    ],
 )
 def test_lengths_that_leave_no_room(config: WindowConfig) -> None:
     with pytest.raises(UsageError):
         build_windows([Example("1", "w1", "w2")], word_tokenizer(), config, labels=False)
+
+
+def test_invisible_characters_change_no_label() -> None:
+    plain = built("셰베리는 왔다", [(0, 1), (1, 4), (5, 7)], (0, 3))
+    raw = built("셰\u200b베\u200c리\u00ad는 왔다", [(0, 1), (2, 7), (8, 10)], (0, 5))
+    for name in ("start_position", "end_position", "drop_front", "drop_back"):
+        assert getattr(raw, name).tolist() == getattr(plain, name).tolist()
 
 
 @given(st.lists(st.integers(1, 60), max_size=50), st.integers(1, 200))

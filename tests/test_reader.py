@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
 from komrc.errors import EngineError, InputError, UsageError
-from komrc.reader import Reader
+from komrc.features import batches
+from komrc.reader import Reader, Reading
 from komrc.settings import ReaderSettings
 from komrc.tokenization import load_tokenizer
 from komrc.types import Answer, Example, Span
@@ -142,8 +143,130 @@ def test_top_k() -> None:
     assert len(answers) == 30
     assert [a.score for a in answers] == sorted((a.score for a in answers), reverse=True)
     assert same(answers[:2], READER.read("누가?", CONTEXT, top_k=2))
-    with pytest.raises(UsageError):
-        READER.read("누가?", CONTEXT, top_k=0)
+
+
+@pytest.mark.parametrize("value", ["3", 2.5, True, None, 0, -1, [1]])
+def test_a_top_k_of_another_kind_is_one_clear_error(value: Any) -> None:
+    example = Example("x", "누가?", CONTEXT)
+    for ask in (
+        lambda: READER.read("누가?", CONTEXT, top_k=value),
+        lambda: READER.read_many([("누가?", CONTEXT)], top_k=value),
+        lambda: READER.read_examples([example], top_k=value),
+        lambda: list(READER.stream([example], top_k=value)),
+        lambda: READER.predict(READER.prepare([example]), top_k=value),
+    ):
+        with pytest.raises(UsageError, match=r"top_k: must be (a whole number|at least 1), found"):
+            ask()
+
+
+def test_other_numbers_and_switches_of_another_kind() -> None:
+    assert READER.read("누가?", CONTEXT, top_k=np.int64(2))[1:]  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="distinct: must be True or False"):
+        READER.read("누가?", CONTEXT, distinct="yes")  # type: ignore[arg-type]
+    for name, value in (
+        ("max_answer_length", "3"),
+        ("n_best_size", True),
+        ("doc_stride", 2.5),
+        ("doc_stride", 0),
+    ):
+        with pytest.raises(UsageError, match=f"{name}: must be"):
+            Reader.load(**{name: value})
+    with pytest.raises(UsageError, match="doc_stride: a step of 400 tokens is longer than a window"):
+        Reader.load(doc_stride=400)
+    with pytest.raises(UsageError, match="token_budget: must be"):
+        Reader(READER.tokenizer, READER.engine, SHORT, token_budget=0)
+    for share in ((2, 2), (0, 0), (-1, 2), ("0", 2)):
+        with pytest.raises(UsageError, match="share"):
+            list(READER.stream([], share=share))  # type: ignore[arg-type]
+    for pair in ("누가?", ("누가?",), ("누가?", CONTEXT, 1)):
+        with pytest.raises(InputError, match="pair 0: must be a question and a context"):
+            READER.read_many([pair])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="must be an Example, found tuple"):
+        READER.read_examples([("누가?", CONTEXT)])  # type: ignore[list-item]
+
+
+def trims_one(items: Sequence[tuple[str, int, int]]) -> list[Span]:
+    return [Span(start, end - 1) if end - start > 1 else Span(start, end) for _, start, end in items]
+
+
+@pytest.mark.parametrize("distinct", [False, True])
+@pytest.mark.parametrize("whole_words", [False, True])
+@pytest.mark.parametrize("trimming", [False, True])
+@pytest.mark.parametrize("head", [False, True])
+def test_the_first_answers_and_scores_are_the_same_whatever_top_k(
+    monkeypatch: pytest.MonkeyPatch, distinct: bool, whole_words: bool, trimming: bool, head: bool
+) -> None:
+    monkeypatch.setattr("komrc.particles.trim_many", trims_one)
+    own = Reader(
+        READER.tokenizer, FakeEngine(boundary=head), SHORT, trim_particles="kiwi" if trimming else None
+    )
+    for question in ("누가?", "언제?", "무엇을 언제 했나?"):
+        reading = own.prepare([Example("x", question, CONTEXT), Example("y", question, "세종이 만들었다.")])
+        for numbers in batches(reading.windows.lengths, token_budget=4096):
+            own.run([(reading, numbers)])
+
+        def answers(top_k: int, reading: Reading = reading) -> tuple[Answer, ...]:
+            options = {"distinct": distinct, "whole_words": whole_words}
+            return own.predict(reading, top_k=top_k, **options)[0].answers
+
+        most = answers(12)
+        assert len(most) == 12 or (distinct and len(most) > 3)
+        assert [a.score for a in most] == sorted((a.score for a in most), reverse=True)
+        for top_k in (1, 2, 5, 9, 11):
+            assert answers(top_k) == most[:top_k]
+        for n, answer in enumerate(most):
+            assert answer.text == CONTEXT[answer.start : answer.end]
+            for other in most[:n]:
+                assert (other.start, other.end) != (answer.start, answer.end)
+                assert not distinct or answer.end <= other.start or answer.start >= other.end
+            if whole_words:
+                assert not f" {CONTEXT} "[answer.start].strip() and not f" {CONTEXT} "[answer.end + 1].strip()
+
+
+def test_all_there_are_come_where_fewer_exist() -> None:
+    words = "가 나 다"
+    reading = READER.prepare([Example("x", "누가?", words)])
+    READER.run([(reading, [0])])
+    found = READER.predict(reading, top_k=50, whole_words=True)[0].answers
+    assert {a.text for a in found} == {"가", "나", "다", "가 나", "나 다", "가 나 다"}
+    assert {a.text for a in READER.read("누가?", words, top_k=50, distinct=True)} <= {
+        "가",
+        "나",
+        "다",
+        "가 나",
+        "나 다",
+        words,
+    }
+
+
+INVISIBLE = [
+    "\u200b",
+    "\u200c",
+    "\u200d",
+    "\u2060",
+    "\ufeff",
+    "\u200e",
+    "\u200f",
+    "\u00ad",
+    "\ufe0f",
+    "\x00",
+    "\u202e",
+]
+
+
+@pytest.mark.parametrize("character", INVISIBLE, ids=lambda c: f"U+{ord(c):04X}")
+def test_a_passage_with_invisible_characters_gives_the_answer_without(character: str) -> None:
+    context = "훈민정음은 세종이 창제하였다."
+    raw = context.replace("세종", f"{character}세{character}종{character}")
+    (plain,) = READER.read("누가?", context)
+    for before, after in zip(
+        READER.read(f"누{character}가?", context, top_k=20), READER.read("누가?", raw, top_k=20), strict=True
+    ):
+        assert after.score == before.score
+        assert after.text.replace(character, "") == before.text
+        assert after.text == raw[after.start : after.end]
+        assert after.text[0] != character != after.text[-1]
+    assert READER.read(f"누{character}가?", raw)[0].score == plain.score
 
 
 def test_no_answer() -> None:
@@ -156,10 +279,7 @@ def test_no_answer() -> None:
 
 
 def test_trimmed_answers_keep_what_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
-    def trim_many(items: Sequence[tuple[str, int, int]]) -> list[Span]:
-        return [Span(start, end - 1) if end - start > 1 else Span(start, end) for _, start, end in items]
-
-    monkeypatch.setattr("komrc.particles.trim_many", trim_many)
+    monkeypatch.setattr("komrc.particles.trim_many", trims_one)
     plain = READER.read("누가?", CONTEXT, top_k=20)
     own = Reader(READER.tokenizer, READER.engine, SHORT, trim_particles="kiwi")
     found = own.read("누가?", CONTEXT, top_k=20)

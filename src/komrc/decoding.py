@@ -10,23 +10,32 @@ the probabilities of the characters to drop:
 
 With a temperature T every logit and log-probability is divided by T and the whole normalised again, which
 leaves the ranking as it is.
+
+Characters are counted in the text without its invisible characters while answers are picked, and in the raw
+text in what is returned. The first n candidates are the same whatever n_best is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from komrc.engines import BOUNDARY_CLASSES
-from komrc.features import Windows
+from komrc.errors import UsageError, check_whole_number
+from komrc.features import Windows, in_visible_text
 from komrc.graphemes import cut_points
+from komrc.invisible import VisibleText, visible
+from komrc.marks import Marks
+from komrc.types import Span
 
 _CELLS_AT_ONCE = 1_500_000  # spans in memory at a time, about 6 MB each array
 _NEVER = np.float32(-np.inf)
+_STAND_INS = 20  # best spans among which one with whole pairs of marks is looked for
+_WORSE = 3.0  # by how much its logit may be less: it is up to 20 times less probable
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,9 @@ class DecodeConfig:
         no_answer: whether the empty answer competes.
         null_threshold: the empty answer comes first where its logit exceeds the best span's by more.
         temperature: divides logits before probabilities are made of them; the ranking stays.
+        distinct: whether no candidate may share a character with a better one.
+
+    Raises UsageError for values of other kinds or beyond their ranges.
     """
 
     n_best: int = 20
@@ -46,6 +58,13 @@ class DecodeConfig:
     no_answer: bool = False
     null_threshold: float = 0.0
     temperature: float = 1.0
+    distinct: bool = False
+
+    def __post_init__(self) -> None:
+        check_whole_number(self.n_best, "n_best")
+        check_whole_number(self.max_answer_tokens, "max_answer_tokens")
+        if not self.temperature > 0:
+            raise UsageError(f"must be above 0, found {self.temperature}", where="temperature")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +99,21 @@ class FlatLogits:
 def decode(
     windows: Windows, logits: FlatLogits, contexts: Sequence[str], config: DecodeConfig
 ) -> list[list[Candidate]]:
-    """The best candidates of each example, best first; fewer than n_best where there are fewer spans.
+    """The best candidates of each example, best first; fewer than n_best where there are fewer.
 
     Spans of the same characters, from overlapping windows or from tokens that share a character, count
-    once, with their best logit. An answer is never empty (but for no_answer) and never cuts a grapheme
-    cluster. Equal logits: the earlier start, then the shorter span, comes first.
+    once, with their best logit. An answer is never empty (but for no_answer), never cuts a grapheme cluster
+    and neither begins nor ends with an invisible character. For one that holds a bracket or quotation mark
+    whose partner is outside, another one of the best there stands in, or the span is cut at that mark; it
+    keeps its scores. Equal logits: the earlier start, then the shorter span, comes first.
 
     Args:
         contexts: of each example, [E].
     """
+    texts = _Contexts(windows, contexts)
+    windows = in_visible_text(windows, texts.seen)
     first_window = np.searchsorted(windows.example, np.arange(len(contexts) + 1))
     shared = _shared_edges(windows)
-    cuts: dict[int, NDArray[np.bool_] | None] = {}
     ranked: list[list[Candidate]] = [[] for _ in contexts]
     sizes = np.diff(windows.context_indptr)[windows.context]
     for group in _groups(sizes, config.max_answer_tokens):
@@ -101,16 +123,53 @@ def decode(
                 for number, null in zip(group, nulls, strict=True):
                     _insert_null(ranked[number], null, float(null.sum()) / config.temperature, config)
             continue
-        for number in group:
-            context = int(windows.context[number])
-            if context not in cuts:
-                cuts[context] = cut_points(contexts[number])
         tokens = _Tokens.gather(windows, logits, group, first_window)
-        found = _search(tokens, windows, group, shared, config)
-        edges = _choose_edges(tokens, found, [cuts[int(windows.context[number])] for number in group])
-        for number, candidates in zip(group, _rank(found, edges, nulls, config), strict=True):
-            ranked[number] = candidates
+        spans = _Spans.over(tokens, windows, group, shared, config)
+        total = spans.log_total
+        if nulls is not None:
+            total = np.logaddexp(total, nulls.sum(axis=1, dtype=np.float64) / config.temperature)
+        contexts_of = windows.context[group]
+        texts_of = [texts.of(int(n), windows) for n in contexts_of]
+        for b, candidates in _rank(tokens, spans, texts_of, total, config):
+            if nulls is not None:
+                _insert_null(candidates, nulls[b], float(total[b]), config)
+            ranked[group[b]] = candidates
     return ranked
+
+
+@dataclass(slots=True)
+class _Context:
+    """A context as candidates are picked in it."""
+
+    seen: VisibleText
+    cuts: NDArray[np.bool_] | None
+    marks: Marks
+    char_start: NDArray[np.int32]  # of its tokens
+    char_end: NDArray[np.int32]
+
+
+class _Contexts:
+    """The distinct contexts of the windows, by their numbers."""
+
+    def __init__(self, windows: Windows, contexts: Sequence[str]) -> None:
+        self.seen: dict[int, VisibleText] = {}
+        self._known: dict[int, _Context] = {}
+        for number, context in zip(windows.context.tolist(), contexts, strict=True):
+            if number not in self.seen:
+                self.seen[number] = visible(context)
+
+    def of(self, number: int, windows: Windows) -> _Context:
+        if number not in self._known:
+            seen = self.seen[number]
+            part = slice(int(windows.context_indptr[number]), int(windows.context_indptr[number + 1]))
+            self._known[number] = _Context(
+                seen,
+                cut_points(seen.text),
+                Marks(seen.text),
+                windows.char_start[part],
+                windows.char_end[part],
+            )
+        return self._known[number]
 
 
 def _groups(sizes: NDArray[np.int64], answer: int) -> Iterator[NDArray[np.intp]]:
@@ -231,62 +290,107 @@ class _Tokens:
 
 
 @dataclass(frozen=True, slots=True)
+class _Spans:
+    """All spans of B examples, as ``_Tokens.spans`` lays them out."""
+
+    start: NDArray[np.float32]  # [M], of the tokens, with the best of their drops
+    end: NDArray[np.float32]  # [M]
+    band: NDArray[np.float32]  # [B, P, longest], no span's logit is above its value here
+    log_total: NDArray[np.float64]  # [B], log of the sum over all spans, at the temperature
+
+    @classmethod
+    def over(
+        cls,
+        tokens: _Tokens,
+        windows: Windows,
+        group: NDArray[np.intp],
+        shared: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+        config: DecodeConfig,
+    ) -> _Spans:
+        start, end = tokens.start, tokens.end
+        temperature = np.float32(config.temperature)
+        longest = max(1, min(config.max_answer_tokens, tokens.size))
+        if tokens.front is not None and tokens.back is not None:
+            size = tokens.char_end - tokens.char_start
+            start = start + _best_drop(tokens.front, size)
+            end = end + _best_drop(tokens.back, size)
+        band = tokens.spans(start, end, longest)
+        if tokens.front is None or tokens.back is None:
+            every = band / temperature
+        elif config.temperature == 1.0:
+            every = tokens.spans(tokens.start, tokens.end, longest)  # a token's drops sum to 1
+        else:
+            every = tokens.spans(
+                tokens.start / temperature + _log_sum(tokens.front / temperature),
+                tokens.end / temperature + _log_sum(tokens.back / temperature),
+                longest,
+            )
+        for b, context in enumerate(windows.context[group]):
+            part = slice(int(windows.context_indptr[context]), int(windows.context_indptr[context + 1]))
+            if shared[0][part].any() or shared[1][part].any():
+                edges = (windows.char_start[part], windows.char_end[part], shared[0][part], shared[1][part])
+                _keep_best_of_region(band[b], *edges)
+                _keep_best_of_region(every[b], *edges)
+        peak = every.max(axis=(1, 2))
+        peak = np.where(np.isfinite(peak), peak, np.float32(0))
+        every -= peak[:, None, None]
+        with np.errstate(divide="ignore"):
+            log_total = peak + np.log(np.exp(every, out=every).sum(axis=(1, 2), dtype=np.float64))
+        return cls(start, end, band, log_total)
+
+    def best(self, tokens: _Tokens, examples: NDArray[np.intp], n: int) -> _Found:
+        """The n best of these examples; fewer columns where no example has so many cells."""
+        band, longest = self.band[examples], self.band.shape[2]
+        # The n best cells are in the n rows with the best maxima. Stable sorts make equal ones rank by place.
+        rows = np.sort(np.argsort(-band.max(axis=2), axis=1, kind="stable")[:, :n], axis=1)
+        cells = np.take_along_axis(band, rows[:, :, None], axis=1).reshape(len(examples), -1)
+        top = np.argsort(-cells, axis=1, kind="stable")[:, :n]
+        value = np.take_along_axis(cells, top, axis=1)
+        token, more = np.take_along_axis(rows, top // longest, axis=1), top % longest
+        first = self._place(tokens, examples, token, more)
+        return _Found(first, first + np.where(value > _NEVER, more, 0), value)
+
+    def _place(
+        self,
+        tokens: _Tokens,
+        examples: NDArray[np.intp],
+        token: NDArray[np.int64],
+        more: NDArray[np.int64],
+    ) -> NDArray[np.int64]:
+        """Where the start tokens of these spans are, in the window that gives the span its best logit."""
+        best = np.full(token.shape, _NEVER)
+        place = np.zeros(token.shape, np.int64)
+        for window in tokens.window_of[examples].T[:, :, None]:  # of one rank, [B, 1]
+            inside = (window >= 0) & (token >= tokens.window_first[window])
+            inside &= token + more < tokens.window_first[window] + tokens.window_length[window]
+            at = np.where(inside, tokens.window_begin[window] + token - tokens.window_first[window], 0)
+            value = np.where(inside, self.start[at] + self.end[np.where(inside, at + more, 0)], _NEVER)
+            place = np.where(value > best, at, place)
+            best = np.maximum(best, value)
+        return place
+
+    def leave_out(self, b: int, span: Candidate, context: _Context) -> None:
+        """Take the spans of an example that surely share a character with this one out of the band.
+
+        Whatever is dropped, a span holds the last character of its first token and the first one of its last.
+        """
+        band, longest = self.band[b], self.band.shape[2]
+        last = int(np.searchsorted(context.char_end, span.end, side="right"))  # first tokens: below it
+        first = int(np.searchsorted(context.char_start, span.start, side="left"))  # last tokens: from it on
+        rows = np.arange(max(0, first - longest + 1), last)
+        part = band[rows[0] : last] if len(rows) else band[:0]
+        steps = np.arange(longest)
+        part[(steps > 0) & (rows[:, None] + steps >= first)] = _NEVER
+        band[first:last, 0] = _NEVER
+
+
+@dataclass(frozen=True, slots=True)
 class _Found:
     """The n best spans of each of B examples."""
 
     first: NDArray[np.int64]  # [B, n], the start token's place among the _Tokens
     last: NDArray[np.int64]  # [B, n]
-    value: NDArray[np.float32]  # [B, n], -inf where there are fewer
-    log_total: NDArray[np.float64]  # [B], log of the sum over all spans, at the temperature
-
-
-def _search(
-    tokens: _Tokens,
-    windows: Windows,
-    group: NDArray[np.intp],
-    shared: tuple[NDArray[np.bool_], NDArray[np.bool_]],
-    config: DecodeConfig,
-) -> _Found:
-    start, end = tokens.start, tokens.end
-    temperature = np.float32(config.temperature)
-    longest = max(1, min(config.max_answer_tokens, tokens.size))
-    if tokens.front is not None and tokens.back is not None:
-        size = tokens.char_end - tokens.char_start
-        start = start + _best_drop(tokens.front, size)
-        end = end + _best_drop(tokens.back, size)
-    band = tokens.spans(start, end, longest)
-    if tokens.front is None or tokens.back is None:
-        every = band / temperature
-    elif config.temperature == 1.0:
-        every = tokens.spans(tokens.start, tokens.end, longest)  # a token's drops sum to 1
-    else:
-        every = tokens.spans(
-            tokens.start / temperature + _log_sum(tokens.front / temperature),
-            tokens.end / temperature + _log_sum(tokens.back / temperature),
-            longest,
-        )
-    for b, context in enumerate(windows.context[group]):
-        part = slice(int(windows.context_indptr[context]), int(windows.context_indptr[context + 1]))
-        if shared[0][part].any() or shared[1][part].any():
-            edges = (windows.char_start[part], windows.char_end[part], shared[0][part], shared[1][part])
-            _keep_best_of_region(band[b], *edges)
-            _keep_best_of_region(every[b], *edges)
-
-    # The n best cells lie in the n rows with the best maxima. Stable sorts make equal logits rank by place.
-    n = config.n_best
-    rows = np.sort(np.argsort(-band.max(axis=2), axis=1, kind="stable")[:, :n], axis=1)
-    cells = np.take_along_axis(band, rows[:, :, None], axis=1).reshape(len(group), -1)
-    top = np.argsort(-cells, axis=1, kind="stable")[:, :n]
-    value = np.take_along_axis(cells, top, axis=1)
-    token, more = np.take_along_axis(rows, top // longest, axis=1), top % longest
-    first = _place(tokens, start, end, token, more)
-
-    peak = every.max(axis=(1, 2))
-    peak = np.where(np.isfinite(peak), peak, np.float32(0))
-    every -= peak[:, None, None]
-    with np.errstate(divide="ignore"):
-        log_total = peak + np.log(np.exp(every, out=every).sum(axis=(1, 2), dtype=np.float64))
-    return _Found(first, first + np.where(value > _NEVER, more, 0), value, log_total)
+    value: NDArray[np.float32]  # [B, n], as in the band, descending; -inf where there are fewer
 
 
 def _best_drop(drop: NDArray[np.float32], size: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -320,26 +424,6 @@ def _keep_best_of_region(
     again[1:] = (np.diff(start[order]) == 0) & (np.diff(end[order]) == 0)
     lost = order[again]
     cells[first[lost], more[lost]] = _NEVER
-
-
-def _place(
-    tokens: _Tokens,
-    start: NDArray[np.float32],
-    end: NDArray[np.float32],
-    token: NDArray[np.int64],
-    more: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """Where the start tokens of these spans stand, in the window that gives the span its best logit."""
-    best = np.full(token.shape, _NEVER)
-    place = np.zeros(token.shape, np.int64)
-    for window in tokens.window_of.T[:, :, None]:  # of one rank, [B, 1]
-        inside = (window >= 0) & (token >= tokens.window_first[window])
-        inside &= token + more < tokens.window_first[window] + tokens.window_length[window]
-        at = np.where(inside, tokens.window_begin[window] + token - tokens.window_first[window], 0)
-        value = np.where(inside, start[at] + end[np.where(inside, at + more, 0)], _NEVER)
-        place = np.where(value > best, at, place)
-        best = np.maximum(best, value)
-    return place
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,30 +489,112 @@ def _null_logits(
 
 
 def _rank(
-    found: _Found, edges: _Edges, nulls: NDArray[np.float32] | None, config: DecodeConfig
-) -> Iterator[list[Candidate]]:
-    order = np.argsort(-edges.logit, axis=1, kind="stable")
-    columns = [
-        np.take_along_axis(values, order, axis=1).tolist()
-        for values in (edges.start, edges.end, edges.logit, edges.start_logit, edges.end_logit)
-    ]
-    total = found.log_total
-    if nulls is not None:
-        total = np.logaddexp(total, nulls.sum(axis=1, dtype=np.float64) / config.temperature)
-    logit = np.take_along_axis(edges.logit, order, axis=1).astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        scores = np.minimum(1.0, np.exp(logit / config.temperature - total[:, None])).tolist()
-    for b in range(len(order)):
-        seen: dict[tuple[int, int], Candidate] = {}
-        for start, end, value, start_logit, end_logit, score in zip(
-            *(column[b] for column in columns), scores[b], strict=True
-        ):
-            if value > float("-inf") and (start, end) not in seen:
-                seen[start, end] = Candidate(start, end, score, value, start_logit, end_logit)
-        candidates = list(seen.values())
-        if nulls is not None:
-            _insert_null(candidates, nulls[b], float(total[b]), config)
-        yield candidates
+    tokens: _Tokens,
+    spans: _Spans,
+    contexts: Sequence[_Context],
+    total: NDArray[np.float64],
+    config: DecodeConfig,
+) -> Iterator[tuple[int, list[Candidate]]]:
+    """The candidates of each example by its number, in any order."""
+    examples = np.arange(len(contexts))
+    stand_ins: dict[int, list[Candidate]] = {}
+    kept: dict[int, list[Candidate]] = {}  # the distinct ones so far
+    n = 2 * max(config.n_best, _STAND_INS)
+    while len(examples):
+        found = spans.best(tokens, examples, n)
+        edges = _choose_edges(tokens, found, [contexts[b].cuts for b in examples])
+        # A span that was not found has no logit above the least value found: those above it are in order.
+        least = found.value[:, -1] if n < spans.band[0].size else np.full(len(examples), _NEVER)
+        short = []
+        for row, b in enumerate(examples.tolist()):
+            ranked = _settled(edges, row, least[row], total[b], config)
+            done = least[row] == _NEVER
+            if b not in stand_ins and (done or len(ranked) >= _STAND_INS):
+                halves = contexts[b].marks.halves
+                stand_ins[b] = [c for c in ranked[:_STAND_INS] if not halves(c.start, c.end)]
+            if b in stand_ins:
+                ranked = _whole(ranked, stand_ins[b], contexts[b])
+                if config.distinct:
+                    before = kept.get(b, [])
+                    ranked = kept[b] = _apart(before, ranked)
+                    for candidate in ranked[len(before) :]:
+                        spans.leave_out(b, candidate, contexts[b])
+                done = done or len(ranked) >= config.n_best
+            if done:
+                yield b, [_raw(candidate, contexts[b].seen) for candidate in ranked[: config.n_best]]
+            else:
+                short.append(b)
+        examples, n = np.array(short, np.intp), 4 * n
+
+
+def _settled(
+    edges: _Edges, row: int, least: np.float32, total: np.float64, config: DecodeConfig
+) -> list[Candidate]:
+    """The candidates of a row whose logit is not below ``least``, best first, each place once."""
+    logit = edges.logit[row]
+    order = np.argsort(-logit, kind="stable")
+    order = order[(logit[order] >= least) & (logit[order] > _NEVER)]
+    score = np.minimum(1.0, np.exp(logit[order].astype(np.float64) / config.temperature - total))
+    columns = (edges.start, edges.end, edges.start_logit, edges.end_logit)
+    start, end, start_logit, end_logit = (values[row, order].tolist() for values in columns)
+    seen: dict[tuple[int, int], Candidate] = {}
+    for fields in zip(start, end, score.tolist(), logit[order].tolist(), start_logit, end_logit, strict=True):
+        seen.setdefault(fields[:2], Candidate(*fields))
+    return list(seen.values())
+
+
+def _whole(ranked: Sequence[Candidate], stand_ins: Sequence[Candidate], context: _Context) -> list[Candidate]:
+    """The candidates without those that hold half a pair of marks: others stand in for them."""
+    result: dict[tuple[int, int], Candidate] = {}
+    for candidate in ranked:
+        found = candidate
+        if half := context.marks.halves(candidate.start, candidate.end):
+            # Behind a mark that closes what the answer began in, something else begins.
+            closing = (i for i in half if context.marks.partner(i) < i and i > candidate.start)
+            end = next(closing, candidate.end)
+            there = (c for c in stand_ins if c.start < end and c.end > candidate.start)
+            span = next(
+                (Span(c.start, c.end) for c in there if c.logit >= candidate.logit - _WORSE), None
+            ) or _cut_at_marks(candidate, context)
+            found = replace(candidate, start=span.start, end=span.end)
+        result.setdefault((found.start, found.end), found)
+    return list(result.values())
+
+
+def _cut_at_marks(candidate: Candidate, context: _Context) -> Span:
+    """The span without half pairs: a half at its edge is dropped, a partner right behind it taken in, else
+    the answer ends before the first half. Where nothing would be left, the span as it is."""
+    text, marks = context.seen.text, context.marks
+    start, end = candidate.start, candidate.end
+    while start < end and (half := marks.halves(start, end)):
+        if half[0] == start or text[start].isspace():
+            start += 1
+        elif half[-1] == end - 1:
+            end -= 1
+        elif end in map(marks.partner, half):
+            end += 1
+        else:
+            end = half[0]
+    start += len(text[start:end]) - len(text[start:end].lstrip())
+    end = start + len(text[start:end].rstrip())
+    whole = context.cuts is None or (context.cuts[start] and context.cuts[end])
+    return Span(start, end) if start < end and whole else Span(candidate.start, candidate.end)
+
+
+def _apart(before: Sequence[Candidate], ranked: Sequence[Candidate]) -> list[Candidate]:
+    """Those before, and the candidates that share no character with a better one."""
+    kept = list(before)
+    for candidate in ranked:
+        if all(candidate.end <= other.start or candidate.start >= other.end for other in kept):
+            kept.append(candidate)
+    return kept
+
+
+def _raw(candidate: Candidate, seen: VisibleText) -> Candidate:
+    if seen.places is None:
+        return candidate
+    span = seen.raw(Span(candidate.start, candidate.end))
+    return replace(candidate, start=span.start, end=span.end)
 
 
 def _insert_null(

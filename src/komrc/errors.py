@@ -5,6 +5,7 @@ The command line prints the message and exits with ``exit_code``; the server ans
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -120,3 +121,11 @@ class EngineError(KomrcError):
 
     exit_code = 8
     code = "engine"
+
+
+def check_whole_number(value: object, name: str, *, least: int = 1) -> None:
+    """Raises UsageError for what is no whole number (True and False are none) or is below ``least``."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise UsageError(f"must be a whole number, found {value!r}", where=name)
+    if operator.index(value) < least:
+        raise UsageError(f"must be at least {least}, found {value}", where=name)

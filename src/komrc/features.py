@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from komrc import storage
 from komrc.engines import BOUNDARY_CLASSES, Batch
-from komrc.errors import StorageError, UsageError
+from komrc.errors import StorageError, UsageError, check_whole_number
+from komrc.invisible import VisibleText, visible
 from komrc.types import Example
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1  # of the cache; raise it when the arrays or their meaning change
+FORMAT = 2  # of the cache; raise it when the arrays or their meaning change
+_READINGS = 32  # windows that may hold the same token, at most
 _TEXTS_AT_ONCE = 256  # bounds what the tokenizer library holds: about 100 bytes a token
 
 
@@ -155,14 +157,14 @@ def build_windows(
 
 
 def _check(config: WindowConfig, special: int, limit: int) -> None:
+    for name in ("max_seq_length", "doc_stride", "max_query_length"):
+        check_whole_number(getattr(config, name), name)
     least = config.max_query_length + special + 1
-    if config.max_query_length < 1 or config.doc_stride < 1 or config.max_seq_length < least:
+    if config.max_seq_length < least:
         raise UsageError(
             f"windows of {config.max_seq_length} tokens leave no room for a context beside a question of up"
-            f" to {config.max_query_length} and {special} special tokens"
-            if config.max_seq_length < least
-            else "max_query_length and doc_stride must be at least 1",
-            where="max_seq_length, doc_stride, max_query_length",
+            f" to {config.max_query_length} and {special} special tokens",
+            where="max_seq_length, max_query_length",
             fix=f"use a max_seq_length of {least} or more, or a smaller max_query_length",
         )
     if config.max_seq_length > limit:
@@ -170,6 +172,14 @@ def _check(config: WindowConfig, special: int, limit: int) -> None:
             f"windows of {config.max_seq_length} tokens are longer than the model can read ({limit})",
             where="max_seq_length",
             fix=f"use a max_seq_length of {limit} or less",
+        )
+    room = config.max_seq_length - least + 1
+    if config.doc_stride * _READINGS < room:
+        raise UsageError(
+            f"windows with room for {room} tokens of the context, {config.doc_stride} apart, would read each"
+            f" token {room // config.doc_stride} times",
+            where="doc_stride",
+            fix=f"use a doc_stride of at least {-(-room // _READINGS)}",
         )
 
 
@@ -238,7 +248,12 @@ def _tidy(
 
 
 def _label(windows: Windows, examples: Sequence[Example], texts: list[str]) -> None:
-    """Fill in the labels of the windows that hold their example's first reference answer whole."""
+    """Fill in the labels of the windows that hold their example's first reference answer whole.
+
+    What to drop at a token's edge is counted in visible characters, as decoding does.
+    """
+    seen = {number: visible(text) for number, text in enumerate(texts)}
+    windows = in_visible_text(windows, seen)
     answered = np.array([bool(e.answers) and not e.is_impossible for e in examples], np.bool_)
     golds = [e.answers[0] for e, there in zip(examples, answered, strict=True) if there]
     context = windows.context[answered]
@@ -250,8 +265,10 @@ def _label(windows: Windows, examples: Sequence[Example], texts: list[str]) -> N
         windows.char_start[usable] + line[usable],
         windows.char_end[usable] + line[usable],
     )
-    start = np.fromiter((g.start for g in golds), np.int64, len(golds)) + shift[context]
-    end = np.fromiter((g.end for g in golds), np.int64, len(golds)) + shift[context]
+    edges = np.array(
+        [seen[n].position([g.start, g.end]) for n, g in zip(context.tolist(), golds, strict=True)], np.int64
+    ).reshape(-1, 2)
+    start, end = edges[:, 0] + shift[context], edges[:, 1] + shift[context]
     a = np.searchsorted(token_end, start, side="right")  # the first token that ends behind the answer's start
     b = np.searchsorted(token_start, end, side="left") - 1  # the last that begins before the answer's end
     held = a <= b
@@ -276,6 +293,18 @@ def _label(windows: Windows, examples: Sequence[Example], texts: list[str]) -> N
     for target, values in ((windows.drop_front, spread(front)), (windows.drop_back, spread(back))):
         fits = inside & (values < BOUNDARY_CLASSES)
         target[fits] = values[fits]
+
+
+def in_visible_text(windows: Windows, seen: Mapping[int, VisibleText]) -> Windows:
+    """The windows with their offsets counted in the visible texts of their contexts, by context number."""
+    cleared = [number for number, text in seen.items() if text.places is not None]
+    if not cleared:
+        return windows
+    start, end = np.array(windows.char_start), np.array(windows.char_end)
+    for number in cleared:
+        part = slice(int(windows.context_indptr[number]), int(windows.context_indptr[number + 1]))
+        start[part], end[part] = seen[number].position(start[part]), seen[number].position(end[part])
+    return replace(windows, char_start=start, char_end=end)
 
 
 def cached_windows(

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from komrc.errors import UsageError
 from komrc.graphemes import cut_points
+from komrc.marks import CLOSING, PAIRS
 from komrc.types import Span
 
 if TYPE_CHECKING:
@@ -32,11 +33,6 @@ _SENTENCE_ENDS = ".!?。…"
 _SENTENCE_END = re.compile(rf"[{_SENTENCE_ENDS}]\s+|\n")
 _WORD = re.compile(r"\S+")
 _TEXTS_AT_ONCE = 64
-_PAIRS = {
-    "'": "'", '"': '"', "‘": "’", "“": "”", "《": "》", "〈": "〉", "「": "」", "『": "』",
-    "(": ")", "[": "]", "<": ">", "{": "}", "【": "】", "（": "）", "«": "»", "‹": "›", "´": "´", "`": "`",
-}  # fmt: skip
-_CLOSING = {close: opening for opening, close in _PAIRS.items()}
 _PUNCTUATION = ".,;:!?…·。、，"
 _NOMINAL = frozenset({"NNG", "NNP", "NNB", "NR", "NP", "XSN", "XR", "SL", "SH", "SN", "SW", "SSC", "ETN"})
 _STACKED_NEVER = frozenset({"JKS", "JKC", "JKO", "JKG"})  # no particle of case follows these
@@ -125,19 +121,19 @@ def _unmatched(text: str) -> tuple[list[int], list[int]]:
     opened: list[int] = []
     closed: list[int] = []
     for i, character in enumerate(text):
-        partner = next((j for j in reversed(opened) if _PAIRS[text[j]] == character), None)
+        partner = next((j for j in reversed(opened) if PAIRS[text[j]] == character), None)
         if partner is not None:  # what was opened since then, such as an apostrophe, stays alone
             del opened[opened.index(partner) :]
-        elif character in _PAIRS:
+        elif character in PAIRS:
             opened.append(i)
-        elif character in _CLOSING:
+        elif character in CLOSING:
             closed.append(i)
     return opened, closed
 
 
 def _enclosed(text: str) -> bool:
     """Whether one pair of marks stands around the whole text, and something in it."""
-    return len(text) > 2 and _PAIRS.get(text[0]) == text[-1] and _unmatched(text[1:-1]) == ([], [])
+    return len(text) > 2 and PAIRS.get(text[0]) == text[-1] and _unmatched(text[1:-1]) == ([], [])
 
 
 def _strip_marks(context: str, start: int, end: int) -> tuple[int, int]:
@@ -261,7 +257,7 @@ def _step(context: str, inside: Sequence[_Token], keep: int) -> int:
 
 
 def _trimmed(context: str, start: int, end: int, tokens: Sequence[_Token]) -> Span:
-    if start > 0 and end < len(context) and _PAIRS.get(context[start - 1]) == context[end]:
+    if start > 0 and end < len(context) and PAIRS.get(context[start - 1]) == context[end]:
         return Span(start, end)  # a whole title or quotation
     low, high = start, end
     particle = False

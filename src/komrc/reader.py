@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from komrc import answers as shaping
 from komrc.decoding import Candidate, DecodeConfig, FlatLogits, decode
 from komrc.engines import BOUNDARY_CLASSES, Batch, Engine
 from komrc.engines.loading import EngineName, load_engine
-from komrc.errors import EngineError, InputError, UsageError
+from komrc.errors import EngineError, InputError, ModelError, UsageError, check_whole_number
 from komrc.features import WindowConfig, Windows, batches, build_windows, collate
 from komrc.progress import track
 from komrc.settings import ReaderSettings
-from komrc.types import Answer, Example, Span
+from komrc.types import Answer, Example
 
 if TYPE_CHECKING:
     from komrc.tokenization import ReaderTokenizer
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 TOKEN_BUDGET = 4096  # padded tokens of a batch
 _BEYOND_ANY_LOGIT = 1e34  # sums and quotients of smaller ones stay within float32
+_MOST_CANDIDATES = 5_000  # that are ranked where several become one answer; at most four times as many
 _PAIRS_AT_FIRST, _PAIRS_AT_ONCE = 16, 256  # held in memory and sorted by length together
 
 
@@ -51,8 +53,8 @@ class Reading:
 class Prediction:
     """What was read for one example.
 
-    ``answers``: the best ones, at most top_k; none where the context has nothing that a token covers.
-    ``candidates``: all that were ranked, before any particle was trimmed.
+    ``answers``: the best ones, top_k while there are so many; none where the context has nothing that a
+    token covers. ``candidates``: all that were ranked, before any particle was trimmed.
     """
 
     id: str
@@ -86,6 +88,7 @@ class Reader:
                 where="trim_particles",
                 fix='use "kiwi"',
             )
+        check_whole_number(token_budget, "token_budget")
         self.tokenizer = tokenizer
         self.engine = engine
         self.settings = settings or ReaderSettings()
@@ -124,67 +127,101 @@ class Reader:
                 where="Reader.load",
                 fix=f"choose from {', '.join(ReaderSettings.__dataclass_fields__)}",
             )
+        try:
+            settings = replace(settings, **overrides)
+        except ModelError as error:
+            raise UsageError(error.what, where=error.where, fix=error.fix) from error
+        if "doc_stride" in overrides and settings.doc_stride > settings.max_seq_length:
+            raise UsageError(
+                f"a step of {settings.doc_stride} tokens is longer than a window of"
+                f" {settings.max_seq_length}",
+                where="doc_stride",
+                fix="use about a third of max_seq_length",
+            )
         return cls(
             load_tokenizer(folder),
             load_engine(folder, engine),
-            replace(settings, **overrides),
+            settings,
             trim_particles=trim_particles,
         )
 
-    def read(self, question: str, context: str, *, top_k: int = 1) -> list[Answer]:
-        """The best answers, best first, at most ``top_k``: ``text == context[start:end]`` for each.
+    def read(self, question: str, context: str, *, top_k: int = 1, distinct: bool = False) -> list[Answer]:
+        """The best answers, best first: ``text == context[start:end]`` for each.
+
+        There are ``top_k`` while there are so many, and the first ones are the same whatever it is. With
+        ``distinct`` no answer shares a character with a better one.
 
         None where no token covers a character of the context. Raises InputError for an empty question or
         context, or one that is not text.
         """
-        (prediction,) = self.stream([Example("", question, context)], top_k=top_k)
+        (prediction,) = self.stream([Example("", question, context)], top_k=top_k, distinct=distinct)
         return list(prediction.answers)
 
     def read_many(
-        self, pairs: Iterable[tuple[str, str]], *, top_k: int = 1, progress: bool = False
+        self,
+        pairs: Iterable[tuple[str, str]],
+        *,
+        top_k: int = 1,
+        distinct: bool = False,
+        progress: bool = False,
     ) -> list[list[Answer]]:
         """What ``read`` gives for each (question, context), in the pairs' order, batched."""
         total = len(pairs) if isinstance(pairs, Sequence) else None
-        examples = (Example(f"pair {n}", question, context) for n, (question, context) in enumerate(pairs))
-        predictions = self.stream(examples, top_k=top_k)
+        examples = (Example(f"pair {n}", *_pair(pair, n)) for n, pair in enumerate(pairs))
+        predictions = self.stream(examples, top_k=top_k, distinct=distinct)
         if progress:
             predictions = track(predictions, total=total, what="reading")
         return [list(prediction.answers) for prediction in predictions]
 
     def read_examples(
-        self, examples: Sequence[Example], *, top_k: int = 1, progress: bool = False
+        self,
+        examples: Sequence[Example],
+        *,
+        top_k: int = 1,
+        distinct: bool = False,
+        progress: bool = False,
     ) -> list[Prediction]:
         """Predictions for all examples, in their order."""
-        predictions = self.stream(examples, top_k=top_k)
+        predictions = self.stream(examples, top_k=top_k, distinct=distinct)
         if progress:
             predictions = track(predictions, total=len(examples), what="reading")
         return list(predictions)
 
     def stream(
-        self, examples: Iterable[Example], *, top_k: int = 1, share: tuple[int, int] = (0, 1)
+        self,
+        examples: Iterable[Example],
+        *,
+        top_k: int = 1,
+        distinct: bool = False,
+        share: tuple[int, int] = (0, 1),
     ) -> Iterator[Prediction]:
         """Predictions in the examples' order, in bounded memory however many there are.
 
         While the engine computes, the next examples are tokenized on another thread. ``share`` (k, n) reads
         the k-th of n parts only; the parts together are what one reader gives, bit for bit. Raises
-        InputError for an example whose question or context is empty or not text.
+        InputError for an example whose question or context is empty or not text, UsageError for a top_k
+        that is no whole number from 1 on.
         """
-        if top_k < 1:
-            raise UsageError(f"must be at least 1, found {top_k}", where="top_k")
+        _check_wishes(top_k, distinct=distinct)
         part, parts = share
+        check_whole_number(parts, "share")
+        check_whole_number(part, "share", least=0)
+        if part >= parts:
+            raise UsageError(f"must be below the number of parts, {parts}, found {part}", where="share")
         for reading in _ahead(self.prepare, islice(_chunks(examples), part, None, parts)):
             for indices in batches(reading.windows.lengths, token_budget=self.token_budget):
                 self.run([(reading, indices)])
-            yield from self.predict(reading, top_k=top_k)
+            yield from self.predict(reading, top_k=top_k, distinct=distinct)
 
-    def _decode_config(self, top_k: int) -> DecodeConfig:
+    def _decode_config(self, n_best: int, *, distinct: bool) -> DecodeConfig:
         settings = self.settings
         return DecodeConfig(
-            n_best=max(settings.n_best_size, top_k),
+            n_best=n_best,
             max_answer_tokens=settings.max_answer_length,
             no_answer=settings.version_2_with_negative,
             null_threshold=settings.null_score_diff_threshold,
             temperature=settings.temperature,
+            distinct=distinct,
         )
 
     def prepare(self, examples: Sequence[Example]) -> Reading:
@@ -194,6 +231,8 @@ class Reader:
         lengths that the model or each other don't allow.
         """
         for example in examples:
+            if not isinstance(example, Example):
+                raise InputError(f"must be an Example, found {type(example).__name__}", where="examples")
             _check(example.question, "question", example.id)
             _check(example.context, "context", example.id)
         settings = self.settings
@@ -236,19 +275,51 @@ class Reader:
                 reading.drop_front[at] = logits.drop_front[cells][real]
                 reading.drop_back[at] = logits.drop_back[cells][real]
 
-    def predict(self, reading: Reading, *, top_k: int = 1) -> list[Prediction]:
+    def predict(
+        self, reading: Reading, *, top_k: int = 1, distinct: bool = False, whole_words: bool = False
+    ) -> list[Prediction]:
         """Predictions for the examples of a reading whose windows have all been run.
 
-        Raises EngineError where the model gave values that are not numbers.
+        ``whole_words`` widens the answers to white space; those that then are the same count once, with the
+        sum of the scores that they have among the n_best_size best candidates. Raises EngineError where the
+        model gave values that are not numbers, UsageError for a top_k that is no whole number from 1 on.
         """
+        _check_wishes(top_k, distinct=distinct)
         logits = FlatLogits(reading.start, reading.end, reading.drop_front, reading.drop_back)
         _check_finite(logits, self.engine.name)
         contexts = [example.context for example in reading.examples]
-        ranked = decode(reading.windows, logits, contexts, self._decode_config(top_k))
-        answers = self._answers(contexts, ranked, top_k)
+        shape = shaping.Shape(
+            trim_particles=self.trim_particles is not None,
+            whole_words=whole_words,
+            distinct=distinct,
+            pool=self.settings.n_best_size,
+        )
+
+        def decoded(n_best: int, *, apart: bool) -> list[list[Candidate]]:
+            config = self._decode_config(n_best, distinct=apart)
+            return decode(reading.windows, logits, contexts, config)
+
+        n_best = max(top_k, 1 if distinct else shape.pool)
+        candidates = found = decoded(n_best, apart=distinct)
+        # What the sums of whole words are made of: distinct candidates leave most of it out.
+        summed = decoded(shape.pool, apart=False) if whole_words and distinct else [[]] * len(contexts)
+
+        def made(numbers: Sequence[int]) -> Iterator[tuple[int, tuple[Answer, ...]]]:
+            rows = [[*summed[n], *(c for c in found[n] if c not in summed[n])] for n in numbers]
+            if top_k == 1 and not whole_words:
+                rows = [row[:1] for row in rows]
+            return zip(numbers, shaping.make([contexts[n] for n in numbers], rows, shape), strict=True)
+
+        answers = dict(made(range(len(contexts))))
+        while n_best < _MOST_CANDIDATES and (
+            short := [n for n, row in answers.items() if len(row) < top_k and len(found[n]) >= n_best]
+        ):
+            n_best *= 4
+            found = decoded(n_best, apart=distinct)
+            answers.update(made(short))
         return [
-            Prediction(example.id, best, tuple(candidates))
-            for example, candidates, best in zip(reading.examples, ranked, answers, strict=True)
+            Prediction(example.id, row[:top_k], tuple(best))
+            for example, best, row in zip(reading.examples, candidates, answers.values(), strict=True)
         ]
 
     def with_parts(
@@ -263,48 +334,19 @@ class Reader:
             token_budget=self.token_budget,
         )
 
-    def _answers(
-        self, contexts: Sequence[str], ranked: Sequence[Sequence[Candidate]], top_k: int
-    ) -> list[tuple[Answer, ...]]:
-        # Trimming makes one answer of several; twice as many leave enough in all but odd cases.
-        enough = 2 * top_k if self.trim_particles and top_k > 1 else top_k
-        answers = [
-            tuple(Answer(context[c.start : c.end], c.start, c.end, c.score) for c in candidates[:enough])
-            for context, candidates in zip(contexts, ranked, strict=True)
-        ]
-        if not self.trim_particles:
-            return answers
-        return [_distinct(row)[:top_k] for row in self._trim(contexts, answers)]
 
-    def _trim(
-        self, contexts: Sequence[str], answers: Sequence[tuple[Answer, ...]]
-    ) -> list[tuple[Answer, ...]]:
-        from komrc.particles import trim_many
-
-        items = [(c, a.start, a.end) for c, row in zip(contexts, answers, strict=True) for a in row if a.text]
-        spans = iter(trim_many(items))
-
-        def trimmed(context: str, answer: Answer) -> Answer:
-            if not answer.text:
-                return answer
-            span = next(spans)
-            if (span.start, span.end) == (answer.start, answer.end):
-                return answer
-            text = context[span.start : span.end]
-            return Answer(text, span.start, span.end, answer.score, Span(answer.start, answer.end))
-
-        return [
-            tuple(trimmed(context, answer) for answer in row)
-            for context, row in zip(contexts, answers, strict=True)
-        ]
+def _check_wishes(top_k: object, *, distinct: object) -> None:
+    check_whole_number(top_k, "top_k")
+    if not isinstance(distinct, bool):
+        raise UsageError(f"must be True or False, found {distinct!r}", where="distinct")
 
 
-def _distinct(answers: Sequence[Answer]) -> tuple[Answer, ...]:
-    """The first of the answers with the same characters."""
-    found: dict[tuple[int, int], Answer] = {}
-    for answer in answers:
-        found.setdefault((answer.start, answer.end), answer)
-    return tuple(found.values())
+def _pair(pair: object, number: int) -> tuple[Any, Any]:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise InputError(
+            f"must be a question and a context, found {type(pair).__name__}", where=f"pair {number}"
+        )
+    return pair[0], pair[1]
 
 
 def _check(text: object, what: str, name: str) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from komrc.errors import ModelError
+from komrc.invisible import visible
 from komrc.tokenization import ReaderTokenizer
 from komrc.tokenization.kobert_backend import build_backend
 
@@ -30,7 +31,8 @@ def differing(kobert: ReaderTokenizer, reference: Any) -> Differs:
 
     def find(texts: list[str]) -> list[str]:
         found = []
-        for text, tokens in zip(texts, kobert.encode_many(texts), strict=True):
+        encodings = kobert.backend.encode_batch(texts, add_special_tokens=False)
+        for text, tokens in zip(texts, encodings, strict=True):
             before = reference.tokenize(text)
             if reference.ids(text) != tokens.ids:
                 now = [reference.pieces[number] for number in tokens.ids]
@@ -51,7 +53,7 @@ def test_the_golden_file(kobert: ReaderTokenizer, shared: Path) -> None:
 
 
 def test_the_example_of_the_model_card(kobert: ReaderTokenizer) -> None:
-    tokens = kobert.encode_many(["[CLS] 한국어 모델을 공유합니다. [SEP]"])[0]
+    tokens = kobert.backend.encode("[CLS] 한국어 모델을 공유합니다. [SEP]", add_special_tokens=False)
     assert tokens.ids == [2, 4958, 6855, 2046, 7088, 1050, 7843, 54, 3]
 
 
@@ -113,9 +115,24 @@ def test_made_text(differing: Differs, text: str) -> None:
 
 
 def test_special_tokens_are_found_by_their_names_only(kobert: ReaderTokenizer) -> None:
-    named, wide = kobert.encode_many(["가[MASK]나", "［ＭＡＳＫ］"])
+    """By the tokenizer as transformers uses it, where fill-mask needs them."""
+    named, wide = kobert.backend.encode_batch(["가[MASK]나", "［ＭＡＳＫ］"], add_special_tokens=False)
     assert named.ids.count(4) == 1
     assert not {1, 2, 3, 4} & set(wide.ids)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=TEXTS)
+def test_the_reader_gets_the_ids_of_the_visible_text(kobert: ReaderTokenizer, text: str) -> None:
+    expected = kobert.backend.encode(visible(text).text, add_special_tokens=False).ids
+    assert kobert.encode_many([text])[0].ids == expected
+
+
+@pytest.mark.parametrize("text", ["[CLS] 한국어 [SEP]", "가[MASK]나[UNK]", "[PAD][PAD]", "[[MASK]]"])
+def test_the_reader_gets_names_of_special_tokens_as_the_2020_model_file_reads_them(
+    kobert: ReaderTokenizer, reference: Any, text: str
+) -> None:
+    assert kobert.encode_many([text])[0].ids == reference.ids(text)
 
 
 def test_lower_case_on_demand(kobert_folder: Path, reference: Any) -> None:

@@ -46,6 +46,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--top-k", type=reader_options.positive, default=1, metavar="N", help="answers (default: 1)"
     )
+    parser.add_argument(
+        "--distinct", action="store_true", help="answers in different places: none overlaps a better one"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     reader_options.add_arguments(parser)
     parser.set_defaults(run=run)
@@ -54,7 +57,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Print the answers, best first."""
     context = _read(args.context)
-    answers = reader_options.load_reader(args).read(args.question, context, top_k=args.top_k)
+    reader = reader_options.load_reader(args)
+    answers = reader.read(args.question, context, top_k=args.top_k, distinct=args.distinct)
     if args.json:
         print(json.dumps(_as_json(args.question, answers), ensure_ascii=False, indent=2))
     elif sys.stdout.isatty():

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from komrc.errors import EngineError, InputError, KomrcError, UsageError
 from komrc.features import batches
-from komrc.reader import Reader, Reading
+from komrc.reader import Prediction, Reader, Reading
 from komrc.serving.batching import Batcher, Job, Part
 from komrc.serving.errors import RefusedError, past_deadline, too_busy, too_long
 from komrc.serving.memory import Remembered, RememberingTokenizer, fingerprint
@@ -132,7 +132,11 @@ class Answering:
         """
         self._check(pairs, wishes)
         reader = self._reader_for(pairs, wishes)
-        wanted = str((reader.settings, wishes.distinct, wishes.whole_words))
+        # Answers apart or in whole words have to be looked for: no more of them than are asked for.
+        sought = wishes.distinct or wishes.whole_words
+        count = wishes.top_k if sought else self._options.max_top_k
+        pick = partial(Reader.predict, top_k=count, distinct=wishes.distinct, whole_words=wishes.whole_words)
+        wanted = str((reader.settings, pick.keywords))
         keys = [fingerprint(wanted, one.question, one.context) for one in pairs]
         found = {key: answers for key in keys if (answers := self._known.get(key)) is not None}
         missing = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in found}
@@ -143,7 +147,7 @@ class Answering:
             asked = list(missing.values())
             try:
                 with self._batcher.admitted(len(asked), self._windows(asked, reader)):
-                    fresh = await self._read(reader, asked, wishes, outcome, on_progress)
+                    fresh = await self._read(reader, asked, pick, outcome, on_progress)
             except UsageError as error:
                 raise wishes.in_the_requests_words(error) from error
             for key, answers in zip(missing, fresh, strict=True):
@@ -156,7 +160,7 @@ class Answering:
         self,
         reader: Reader,
         pairs: Sequence[Asked],
-        wishes: Wishes,
+        pick: Callable[[Reader, Reading], list[Prediction]],
         outcome: Outcome,
         on_progress: Progress | None,
     ) -> list[tuple[Answer, ...]]:
@@ -193,14 +197,7 @@ class Answering:
                 await self._batcher.infer(job)
                 outcome.seconds["queue"], outcome.seconds["infer"] = job.queue_seconds, job.infer_seconds
                 began = time.monotonic()
-                pick = partial(
-                    reader.predict,
-                    reading,
-                    top_k=self._options.max_top_k,
-                    distinct=wishes.distinct,
-                    whole_words=wishes.whole_words,
-                )
-                predictions = await loop.run_in_executor(self._threads, pick)
+                predictions = await loop.run_in_executor(self._threads, pick, reader, reading)
                 outcome.seconds["decode"] = time.monotonic() - began
         except TimeoutError:
             raise past_deadline(limit) from None

@@ -1,4 +1,4 @@
-"""Where an answer stands in its text: UTF-16 units, the sentence around."""
+"""Where an answer stands in its text: UTF-16 units and the sentence around."""
 
 from __future__ import annotations
 

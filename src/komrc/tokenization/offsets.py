@@ -16,6 +16,9 @@ from typing import Any
 
 import tokenizers
 
+from komrc.invisible import VisibleText
+from komrc.types import Span
+
 Offsets = tuple[int, int]
 WORD_START = "▁"
 
@@ -143,14 +146,14 @@ class TokenizedText:
     """The tokens of a whole text, without special tokens.
 
     Args:
-        text: the raw text.
-        encoding: what the backend made of it.
+        seen: the text without its invisible characters.
+        encoding: what the backend made of that.
         repair: of the backend.
     """
 
-    def __init__(self, text: str, encoding: tokenizers.Encoding, repair: OffsetRepair) -> None:
+    def __init__(self, seen: VisibleText, encoding: tokenizers.Encoding, repair: OffsetRepair) -> None:
         self.ids: list[int] = encoding.ids
-        self._text = text
+        self._seen = seen
         self._encoding = encoding
         self._repair = repair
 
@@ -159,12 +162,18 @@ class TokenizedText:
 
     @cached_property
     def offsets(self) -> list[Offsets]:
-        """Half-open code-point spans of the raw text; none begins or ends in white space.
+        """Half-open code-point spans of the raw text; none begins or ends in white space or with an
+        invisible character.
 
         The span of a token that only marks a word's start is empty and stands at that start.
         """
-        edges = self._repair.edges(self._text, self._encoding)
-        return self._repair.exact(self._text, self.ids, self._encoding.offsets, edges)
+        text = self._seen.text
+        edges = self._repair.edges(text, self._encoding)
+        found = self._repair.exact(text, self.ids, self._encoding.offsets, edges)
+        if self._seen.places is None:
+            return found
+        raw = [self._seen.raw(Span(*span)) for span in found]
+        return [(span.start, span.end) for span in raw]
 
 
 class ExactEncoding:

@@ -1,0 +1,99 @@
+"""Candidates to answers: their texts, without particles, in whole words, apart from each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from komrc.decoding import Candidate
+from komrc.types import Answer, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How answers are made of candidates.
+
+    Args:
+        trim_particles: cut particles off.
+        whole_words: widen to white space; the scores of candidates that then are the same are added.
+        distinct: leave out an answer that shares a character with a better one.
+        pool: candidates whose scores are added; later ones only follow.
+    """
+
+    trim_particles: bool = False
+    whole_words: bool = False
+    distinct: bool = False
+    pool: int = 20
+
+
+def make(
+    contexts: Sequence[str], ranked: Sequence[Sequence[Candidate]], shape: Shape
+) -> list[tuple[Answer, ...]]:
+    """The answers of each context's candidates, best first, no two over the same characters.
+
+    The first ones are the same however many candidates follow the pool.
+    """
+    answers = [
+        [Answer(context[c.start : c.end], c.start, c.end, c.score) for c in candidates]
+        for context, candidates in zip(contexts, ranked, strict=True)
+    ]
+    if shape.trim_particles:
+        answers = _trimmed(contexts, answers)
+    if shape.whole_words:
+        pairs = zip(contexts, answers, strict=True)
+        answers = [_in_words(context, row, shape.pool) for context, row in pairs]
+    return [_each_once(row, distinct=shape.distinct) for row in answers]
+
+
+def whole_words(text: str, span: Span) -> Span:
+    """The span, widened to white space on both sides."""
+    start, end = span.start, span.end
+    while start > 0 and not text[start - 1].isspace():
+        start -= 1
+    while end < len(text) and not text[end].isspace():
+        end += 1
+    return Span(start, end)
+
+
+def _trimmed(contexts: Sequence[str], answers: Sequence[list[Answer]]) -> list[list[Answer]]:
+    from komrc.particles import trim_many
+
+    items = [(c, a.start, a.end) for c, row in zip(contexts, answers, strict=True) for a in row if a.text]
+    spans = iter(trim_many(items))
+
+    def trimmed(context: str, answer: Answer) -> Answer:
+        if not answer.text:
+            return answer
+        span = next(spans)
+        if (span.start, span.end) == (answer.start, answer.end):
+            return answer
+        text = context[span.start : span.end]
+        return Answer(text, span.start, span.end, answer.score, Span(answer.start, answer.end))
+
+    return [
+        [trimmed(context, answer) for answer in row] for context, row in zip(contexts, answers, strict=True)
+    ]
+
+
+def _in_words(context: str, answers: Sequence[Answer], pool: int) -> list[Answer]:
+    """Answers of whole words: those of the pool by the sums of their scores, then the others."""
+    scores: dict[Span, float] = {}
+    for number, answer in enumerate(answers):
+        span = whole_words(context, Span(answer.start, answer.end)) if answer.text else Span(0, 0)
+        if number < pool:
+            scores[span] = scores.get(span, 0.0) + answer.score
+        else:
+            scores.setdefault(span, answer.score)
+    ranked = sorted(scores.items(), key=lambda item: -item[1])
+    return [Answer(context[s.start : s.end], s.start, s.end, min(1.0, score)) for s, score in ranked]
+
+
+def _each_once(answers: Sequence[Answer], *, distinct: bool) -> tuple[Answer, ...]:
+    """The first of the answers with the same characters, or of those that share any."""
+    found: dict[tuple[int, int], Answer] = {}
+    for answer in answers:
+        place = answer.start, answer.end
+        if place in found or (distinct and any(place[0] < e and s < place[1] for s, e in found)):
+            continue
+        found[place] = answer
+    return tuple(found.values())
