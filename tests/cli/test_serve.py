@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from komrc.cli import serve
 from komrc.errors import UsageError
 from komrc.serving.options import ServeOptions, flag, variable
+
+_VARIABLE = re.compile(r'(?:environ(?:\.get)?[(\[]|= )"(KOMRC_[A-Z_]+)"')
 
 
 @pytest.fixture
@@ -55,13 +59,38 @@ def test_a_variable_is_a_default_and_the_flag_wins(options):
     assert found.cors_origin == ("https://a.example", "https://b.example")
 
 
+def test_host_names_are_given_with_commas_or_spaces_or_again(options):
+    flags = ("--allowed-hosts", "a.example,b.example", "c.example", "--allowed-hosts", "*.d.example")
+    assert options(*flags).allowed_hosts == ("a.example", "b.example", "c.example", "*.d.example")
+    found = options(KOMRC_ALLOWED_HOSTS="a.example, b.example").allowed_hosts
+    assert found == ("a.example", "b.example")
+
+
+def test_a_variable_that_nothing_reads_is_named(options, caplog):
+    options(KOMRC_PORTS="1", KOMRC_MAX_QUEU="3", KOMRC_XYZZY="secret", KOMRC_API_KEY="secret")
+    texts = [record.message for record in caplog.records]
+    assert texts == [
+        "KOMRC_MAX_QUEU is no variable of KoMRC; is it KOMRC_MAX_QUEUE?",
+        "KOMRC_PORTS is no variable of KoMRC; is it KOMRC_PORT?",
+        "KOMRC_XYZZY is no variable of KoMRC",
+    ]
+
+
+def test_the_variables_of_other_commands_are_known(options, caplog):
+    source = Path(serve.__file__).parents[1]
+    names = {name for path in source.rglob("*.py") for name in _VARIABLE.findall(path.read_text("utf-8"))}
+    assert "KOMRC_DATA" in names
+    options(**dict.fromkeys(names, "1"))
+    assert caplog.records == []
+
+
 def test_every_option_has_a_flag_a_variable_and_help(options, capsys):
     with pytest.raises(SystemExit):
         options("--help")
     text = capsys.readouterr().out
     for one in fields(ServeOptions):
         assert flag(one.name) in text
-        value = {"engine": "onnx", "cors_origin": "a"}.get(one.name, "1")
+        value = {"engine": "onnx", "cors_origin": "a", "trim_particles": "kiwi"}.get(one.name, "1")
         assert getattr(options(**{variable(one.name): value}), one.name) is not None
 
 
@@ -77,6 +106,8 @@ def test_every_option_has_a_flag_a_variable_and_help(options, capsys):
         ([], {"KOMRC_PORT": "many"}),
         ([], {"KOMRC_ACCESS_LOG": "perhaps"}),
         ([], {"KOMRC_ENGINE": "fast"}),
+        ([], {"KOMRC_TRIM_PARTICLES": "mecab"}),
+        (["--allowed-hosts", "https://a.example"], {}),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, arguments, environment):

@@ -213,7 +213,9 @@ def test_threads_are_those_that_the_process_has_time_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, quota = int8_folder(tmp_path / "model"), tmp_path / "cpu.max"
+    version_1 = tmp_path / "quota", tmp_path / "period"
     monkeypatch.setattr("komrc.engines.onnx._CPU_QUOTA", quota)
+    monkeypatch.setattr("komrc.engines.onnx._CPU_QUOTA_V1", version_1)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
 
     def threads() -> int:
@@ -224,6 +226,11 @@ def test_threads_are_those_that_the_process_has_time_for(
     assert threads() == 8
     for text, expected in (("150000 100000", 2), ("10000 100000", 1), ("max 100000", 8)):
         quota.write_text(text)
+        assert threads() == expected
+    quota.unlink()
+    version_1[1].write_text("100000\n")
+    for text, expected in (("150000\n", 2), ("-1\n", 8), ("", 8)):
+        version_1[0].write_text(text)
         assert threads() == expected
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert threads() == 3

@@ -42,7 +42,7 @@ def client():
             app = create_app(
                 ServeOptions(**options), lambda _: Loaded(reader or make_reader(), {"model_type": "fake"})
             )
-            started = stack.enter_context(TestClient(app, raise_server_exceptions=False))
+            started = stack.enter_context(TestClient(app, "http://localhost", raise_server_exceptions=False))
             wait_ready(started)
             return started
 

@@ -38,7 +38,9 @@ def expected(questions=QUESTIONS, context=CONTEXT):
 
 def test_what_the_server_and_the_model_are(client):
     web = client(model_name="reader")
-    assert set(web.get("/v2").json()) == {"name", "version", "extensions"}
+    server = web.get("/v2").json()
+    assert set(server) == {"name", "version", "extensions"}
+    assert server["extensions"] == ["binary_tensor_data"]
     assert web.get("/v2/health/live").json() == {"live": True}
     assert web.get("/v2/health/ready").json() == {"ready": True}
     assert web.get("/v2/models/reader/ready").json() == {"name": "reader", "ready": True}
@@ -143,7 +145,28 @@ def test_what_is_wrong_is_said_in_the_protocols_form(client):
         wanted = {"no such model": {404}, "length inside": {400}, "deep": {400}}.get(name, {422})
         assert reply.status_code in wanted, (name, reply.text)
         assert isinstance(reply.json()["error"], str) and "secret" not in reply.text, name
+    assert web.get("/v2/models/komrc/versions/2").status_code == 404
+    assert web.post("/v2/models/komrc/versions/2/infer", json=request()).status_code == 404
+    fields = {
+        "none given": "inputs", "twice": "inputs[1]", "wrong shape": "inputs[0].shape",
+        "wrong type": "inputs[0].data[0]", "empty text": "inputs[0].data[0]", "not UTF-8": "inputs[1]",
+        "long string": "inputs[1]", "cut tensor": "inputs[1]",
+    }  # fmt: skip
+    assert {name: refused[name].json().get("field") for name in fields} == fields
+    rows = {**request([["누가?"], [" "]]), "id": "1"}
+    rows["inputs"][0]["shape"] = [2, 1]
+    assert web.post(INFER, json=rows).json()["field"] == "inputs[0].data[1][0]"
     assert web.get("/v2/models/other").status_code == web.get("/v2/models/other/ready").status_code == 404
+
+
+def test_the_model_has_one_version(client):
+    web = client()
+    for path in ("", "/ready"):
+        plain, named = (web.get(f"/v2/models/komrc{v}{path}") for v in ("", "/versions/1"))
+        assert (named.status_code, named.json()) == (200, plain.json())
+    assert web.get("/v2/models/komrc").json()["versions"] == ["1"]
+    plain, named = (web.post(f"/v2/models/komrc{v}/infer", json=request()) for v in ("", "/versions/1"))
+    assert (named.status_code, named.json()) == (200, plain.json())
 
 
 def test_readiness_and_the_key():
@@ -154,7 +177,7 @@ def test_readiness_and_the_key():
         return Loaded(make_reader(), {})
 
     key = {"x-api-key": "right"}
-    with TestClient(create_app(ServeOptions(api_key="right"), load)) as web:
+    with TestClient(create_app(ServeOptions(api_key="right"), load), "http://localhost") as web:
         try:
             assert web.get("/v2/health/live").status_code == 200
             ready = web.get("/v2/health/ready")
@@ -184,7 +207,8 @@ def test_tritons_client_sees_the_server(triton):
 
 @pytest.mark.parametrize("as_bytes", [True, False])
 @pytest.mark.parametrize("named", [True, False])
-def test_tritons_client_gets_answers(triton, as_bytes, named):
+@pytest.mark.parametrize("compressed", [None, "gzip", "deflate"])
+def test_tritons_client_gets_answers(triton, as_bytes, named, compressed):
     import numpy as np
 
     library, server = triton
@@ -195,7 +219,14 @@ def test_tritons_client_gets_answers(triton, as_bytes, named):
         one.set_data_from_numpy(np.array(values, object), binary_data=as_bytes)
         inputs.append(one)
     outputs = [library.InferRequestedOutput(n, binary_data=as_bytes) for n in ("answer", "score", "start")]
-    reply = server.infer("komrc", inputs, outputs=outputs if named else None, request_id="7")
+    reply = server.infer(
+        "komrc",
+        inputs,
+        model_version="1" if compressed else "",
+        outputs=outputs if named else None,
+        request_id="7",
+        request_compression_algorithm=compressed,
+    )
     best = expected()
     answers = [a if isinstance(a, str) else a.decode() for a in reply.as_numpy("answer")]
     assert answers == [one.text for one in best]

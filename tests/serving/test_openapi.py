@@ -85,7 +85,7 @@ def test_generated_requests_get_planned_answers(client):
         @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(cases)
         def check(case):
-            parts = case.as_transport_kwargs(base_url="http://testserver")
+            parts = case.as_transport_kwargs(base_url="http://localhost")
             body = parts.get("data") if "json" not in parts else json.dumps(parts["json"]).encode()
             reply = web.request(
                 parts["method"],

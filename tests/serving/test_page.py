@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 
 import pytest
@@ -82,6 +83,29 @@ def test_an_answer_is_marked_and_candidates_can_be_looked_at(page):
     page.locator("#others button").nth(2).click()
     assert marked(page) == texts[2]
     assert page.locator("#others button").nth(2).get_attribute("aria-pressed") == "true"
+
+
+def test_candidates_are_different_places(page):
+    ask(page, "언제?", EMOJI * 2)
+    spans = page.evaluate("state.shown.result.results[0].answers.map((a) => [a.start, a.end])")
+    spans.sort()
+    assert len(spans) > 1
+    assert all(one[1] <= two[0] for one, two in itertools.pairwise(spans))
+
+
+def test_the_samples_questions_go_with_the_sample(page):
+    assert page.locator("#suggestions button").count() > 0
+    text = page.input_value("#passage")
+    page.fill("#passage", "이순신은 1545년에 태어났다.")
+    assert page.locator("#suggestions button").count() == 0
+    assert page.locator("#suggestions").is_hidden()
+    assert page.input_value("#sample") == ""
+    page.select_option("#sample", "0")
+    assert page.input_value("#passage") == text
+    assert page.locator("#suggestions button").count() > 0
+    page.locator("#suggestions button").first.click()
+    page.locator("#history li").first.wait_for()
+    assert page.locator("#suggestions button").count() > 0  # the passage is the sample's still
 
 
 def test_history_brings_back_passage_and_answer(page):

@@ -92,7 +92,7 @@ def on_ray(tmp_path_factory):
 def test_it_answers_as_the_plain_application(on_ray):
     with (
         httpx.Client(base_url=on_ray, timeout=120) as there,
-        TestClient(create_app(ServeOptions(api_key="right"), load)) as here,
+        TestClient(create_app(ServeOptions(api_key="right"), load), "http://localhost") as here,
     ):
         wait_ready(here)
         for request in REQUESTS:
@@ -107,7 +107,7 @@ def test_without_a_key_only_this_machine_is_answered():
 
     plain = LoopbackOnly(create_app(ServeOptions(), inner))
     for address, status in (("127.0.0.1", 200), ("::1", 200), ("192.0.2.7", 403), ("name", 403)):
-        with TestClient(plain, client=(address, 5)) as web:
+        with TestClient(plain, "http://localhost", client=(address, 5)) as web:
             for path in ("/health", "/v2/health/live"):
                 assert web.get(path).status_code == status
             if status == 403:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -248,15 +249,25 @@ def test_logits_that_are_no_numbers_give_500(client):
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"inputs": pair(question="   ")}, "question"),
-        ({"inputs": pair(context="")}, "context"),
-        ({"inputs": pair(question="가" * 51)}, "question"),
-        ({"inputs": pair(context="가" * 101)}, "context"),
+        ({"inputs": pair(question="   ")}, "inputs.question"),
+        ({"inputs": pair(context="")}, "inputs.context"),
+        ({"inputs": pair(question="가" * 51)}, "inputs.question"),
+        ({"inputs": pair(context="가" * 101)}, "inputs.context"),
+        ({"inputs": [pair(context="나"), pair(context="  ")]}, "inputs[1].context"),
+        ({"inputs": [pair(context="나"), pair("나\ud83d", "나")]}, "inputs[1].question"),
+        ({"inputs": [pair(context="나"), {"question": 3, "context": "가"}]}, "inputs[1].question"),
+        ({"inputs": [pair(context="나"), {"question": "가"}]}, "inputs[1].context"),
+        ({"inputs": [pair(context="나"), "가"]}, "inputs[1]"),
         ({"inputs": [pair()] * 5}, None),
-        ({"inputs": pair(), "parameters": {"top_k": 21}}, "top_k"),
+        ({"inputs": pair(), "parameters": {"top_k": 21}}, "parameters.top_k"),
+        ({"inputs": pair(), "parameters": {"topk": 21}}, "parameters.topk"),
         ({"inputs": pair(), "parameters": {"top_k": 0}}, "parameters.top_k"),
-        ({"inputs": pair(), "parameters": {"max_answer_len": 10**9}}, "max_answer_tokens"),
-        ({"inputs": pair(), "parameters": {"max_seq_len": 4096}}, "max_seq_length"),
+        ({"inputs": pair(), "parameters": {"max_answer_len": 10**9}}, "parameters.max_answer_len"),
+        ({"inputs": pair(), "parameters": {"max_seq_len": 4096}}, "parameters.max_seq_len"),
+        ({"inputs": pair(), "parameters": {"max_question_len": 500}}, "parameters.max_question_len"),
+        ({"inputs": pair(), "parameters": {"doc_stride": 384}}, "parameters.doc_stride"),
+        ({"inputs": pair(), "parameters": {"doc_stride": 2**63}}, "parameters.doc_stride"),
+        ({"inputs": pair(), "parameters": {"max_seq_len": 64, "doc_stride": 50}}, "parameters.doc_stride"),
         ({"inputs": {"question": 3, "context": "가"}}, "inputs.question"),
         ({"inputs": {"context": "가"}}, "inputs.question"),
         ({"inputs": "secret words"}, None),
@@ -264,17 +275,65 @@ def test_logits_that_are_no_numbers_give_500(client):
     ],
 )
 def test_limits_and_wrong_kinds_give_422(client, body, field):
-    reply = client(max_question_chars=50, max_context_chars=100, max_inputs=4).post("/predict", json=body)
+    web = client(max_question_chars=50, max_context_chars=100, max_inputs=4)
+    reply = web.post("/predict", content=json.dumps(body), headers={"content-type": "application/json"})
     assert reply.status_code == 422
     assert reply.json()["code"] == "invalid_input"
     assert reply.json().get("field") == field or field is None
     assert "secret" not in reply.text and "가가" not in reply.text
+    for own in ("max_seq_length", "max_query_length", "window_overlap"):  # the request's names are others
+        assert own not in reply.text
 
 
 def test_windows_are_bounded(client):
-    body = {"inputs": pair(context="가 " * 4000), "parameters": {"max_seq_len": 384, "doc_stride": 10**6}}
+    body = {"inputs": pair(context="가 " * 4000), "parameters": {"max_seq_len": 16}}
     reply = client(max_windows=1000).post("/predict", json=body)
-    assert (reply.status_code, reply.json()["field"]) == (422, "context")
+    assert (reply.status_code, reply.json()["field"]) == (422, "inputs.context")
+
+
+def test_fields_of_v1_name_the_text(client):
+    web = client(max_top_k=5)
+    for body, field in (
+        ({"question": ["누가?", " "], "context": CONTEXT}, "question[1]"),
+        ({"question": "누가?", "context": [CONTEXT, "\ud83d"]}, "context[1]"),
+        ({"question": ["누가?", 3], "context": CONTEXT}, "question[1]"),
+        ({"question": " ", "context": CONTEXT}, "question"),
+        ({"question": "누가?", "context": CONTEXT, "top_k": 6}, "top_k"),
+        ({"question": "누가?", "context": CONTEXT, "max_answer_tokens": 999}, "max_answer_tokens"),
+    ):
+        text = json.dumps(body)
+        reply = web.post("/v1/answers", content=text, headers={"content-type": "application/json"})
+        assert (reply.status_code, reply.json()["field"]) == (422, field)
+
+
+@pytest.mark.parametrize("length", [None, 128])
+def test_windows_may_share_most_of_their_tokens_but_not_nearly_all(client, length):
+    reader = make_reader()
+    web = client(reader)
+    body = {"inputs": pair(context=CONTEXT * 20)}
+    limit = (length or 384) - 3 - len(QUESTION)
+    most = limit - -(-limit // 8)
+    for overlap, status in ((most, 200), (most + 1, 422), (limit, 422), (limit + 1, 422), (10**9, 422)):
+        parameters = {"doc_stride": overlap, **({"max_seq_len": length} if length else {})}
+        reply = web.post("/predict", json={**body, "parameters": parameters})
+        assert reply.status_code == status, overlap
+        if status == 422:
+            assert f"at most {most}" in reply.json()["error"]
+    assert sum(reader.engine.batches) <= 8 * (1 + len(CONTEXT) * 20 // limit)
+
+
+def test_a_short_window_alone_is_no_mistake(client):
+    body = {"inputs": pair(context=CONTEXT * 3), "parameters": {"max_seq_len": 64}}
+    assert client().post("/predict", json=body).status_code == 200
+
+
+def test_topk_is_the_old_name_of_top_k(client):
+    web = client()
+    old = web.post("/predict", json={"inputs": pair(), "parameters": {"topk": 3}}).json()
+    assert old == web.post("/predict", json={"inputs": pair(), "parameters": {"top_k": 3}}).json()
+    assert len(old) == 3
+    both = {"inputs": pair(), "parameters": {"topk": 3, "top_k": 2}}
+    assert len(web.post("/predict", json=both).json()) == 2
 
 
 def test_unknown_fields_of_v1_are_refused_without_being_quoted(client):
@@ -301,3 +360,35 @@ def test_samples_of_the_bundled_set(client):
     samples = client().get("/v1/samples").json()
     assert 3 <= len(samples) <= 10
     assert all(sample["context"] and sample["questions"] for sample in samples)
+
+
+def apart(answers):
+    """Whether no two share a character."""
+    spans = sorted((a["start"], a["end"]) for a in answers if a["start"] < a["end"])
+    return all(one[1] <= two[0] for one, two in itertools.pairwise(spans))
+
+
+def test_distinct_answers_are_different_places(client):
+    web = client()
+    body = {"question": QUESTION, "context": CONTEXT, "top_k": 5}
+    plain, distinct = (
+        web.post("/v1/answers", json={**body, **more}).json()["results"][0]
+        for more in ({}, {"distinct": True})
+    )
+    assert not distinct["cached"]  # what was remembered without the wish is not what is wished
+    assert not apart(plain["answers"]) and apart(distinct["answers"])
+    assert len(distinct["answers"]) == 5
+    assert distinct["answers"][0] == plain["answers"][0]
+    expected = make_reader().read(QUESTION, CONTEXT, top_k=5, distinct=True)
+    assert [(a["start"], a["end"]) for a in distinct["answers"]] == [(a.start, a.end) for a in expected]
+    hugging = {"inputs": pair(), "parameters": {"top_k": 5, "distinct": True}}
+    found = web.post("/predict", json=hugging).json()
+    assert [(a["start"], a["end"]) for a in found] == [(a.start, a.end) for a in expected]
+    refused = web.post("/v1/answers", json={**body, "distinct": 1})
+    assert (refused.status_code, refused.json()["field"]) == (422, "distinct")
+
+
+def test_answers_in_whole_words_are_as_many_as_asked_for(client):
+    parameters = {"top_k": 5, "align_to_words": True}
+    answers = client().post("/predict", json={"inputs": pair(), "parameters": parameters}).json()
+    assert len(answers) == len({(a["start"], a["end"]) for a in answers}) == 5

@@ -59,7 +59,7 @@ def test_shutdown_ends_in_time_whatever_runs(programs):
     with socket.create_connection((one.host, one.port)) as connection:
         text = json.dumps(BODY).encode()
         connection.sendall(
-            b"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n"
+            b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
             b"content-length: %d\r\n\r\n%s" % (len(text), text)
         )
         time.sleep(0.3)
@@ -153,7 +153,7 @@ from komrc.serving.app import create_app
 from komrc.serving.loading import load
 from komrc.serving.options import ServeOptions
 from starlette.testclient import TestClient
-with TestClient(create_app(ServeOptions(), load)) as web:
+with TestClient(create_app(ServeOptions(), load), "http://localhost") as web:
     while web.get("/ready").status_code != 200:
         pass
     pair = {"question": "누가 만들었나?", "context": "훈민정음은 세종이 만들었다."}

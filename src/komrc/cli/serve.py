@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from komrc.errors import UsageError
-from komrc.serving.options import ServeOptions, flag, from_environment
+from komrc.serving.options import ServeOptions, flag, from_environment, listed
 
 _LIBRARIES = ("fastapi", "uvicorn", "prometheus_client", "fastapi_offline")
 _EXAMPLES = """\
@@ -54,7 +54,7 @@ def _add_option(parser: argparse.ArgumentParser, name: str, default: Any, metada
     if metadata["choices"]:
         settings |= {"choices": metadata["choices"], "metavar": None}
     elif isinstance(default, tuple):
-        settings["action"] = "append"
+        settings |= {"action": "extend", "nargs": "+"}
     elif isinstance(default, (int, float)):
         settings["type"] = type(default)
     parser.add_argument(flag(name), default=None, **settings)
@@ -79,7 +79,7 @@ def _options(args: argparse.Namespace) -> ServeOptions:
     for option in fields(ServeOptions):
         given = getattr(args, option.name)
         if given is not None:
-            values[option.name] = tuple(given) if isinstance(option.default, tuple) else given
+            values[option.name] = listed(",".join(given)) if isinstance(option.default, tuple) else given
     if args.config is not None and args.config != values.get("model"):
         raise UsageError(
             "the configuration is read from the model's folder",

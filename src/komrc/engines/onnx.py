@@ -27,7 +27,9 @@ logger = logging.getLogger(__name__)
 GRAPHS = {"onnx": "model.onnx", "onnx-int8": "model-int8.onnx"}
 WEIGHTS = "model.safetensors"
 HEADER_KEY = "weights_header_sha256"  # in a graph that reads its weights out of WEIGHTS
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of processor time in so many of the clock
+# Microseconds of processor time in so many of the clock: of control groups, version 2 and version 1.
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_CPU_QUOTA_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
 OUTPUTS = ("start", "end", "drop_front", "drop_back")
 # Padded tokens of a microbatch. On a CPU a few hundred keep every core busy, and more of them only move
 # activations out of the caches (docs/benchmarks.md).
@@ -203,11 +205,14 @@ def usable_cores() -> int:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
         cores = os.cpu_count() or 1
-    try:
-        quota, period = _CPU_QUOTA.read_text(encoding="ascii").split()
-        return min(cores, max(1, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):  # no control group, or "max"
-        return cores
+    for files in ((_CPU_QUOTA,), _CPU_QUOTA_V1):
+        try:
+            quota, period = map(int, " ".join(f.read_text(encoding="ascii") for f in files).split())
+        except (OSError, ValueError):  # no such control group, or "max"
+            continue
+        if quota > 0 and period > 0:  # version 1 has -1 for no limit
+            return min(cores, max(1, math.ceil(quota / period)))
+    return cores
 
 
 def _has_exact_int8() -> bool:

@@ -1,18 +1,16 @@
-"""The application and its routes: those of 2020, Hugging Face's, KoMRC's own, and the page."""
+"""The application: what runs it, its state, the small routes of 2020, and the page."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -21,44 +19,31 @@ from starlette.types import ASGIApp
 from komrc import __version__, hub
 from komrc.data import load_squad
 from komrc.errors import InputError, KomrcError
-from komrc.serving.answering import Answering, Outcome, Pairs, Wishes
+from komrc.serving.answering import Answering
 from komrc.serving.errors import INTERNAL, Failure, failure_of_status, failure_of_validation, not_ready
 from komrc.serving.gate import Gate, Readiness, failure_of_any
 from komrc.serving.loading import Loaded
 from komrc.serving.metrics import Metrics
 from komrc.serving.open_inference import add_open_inference
 from komrc.serving.options import ServeOptions
+from komrc.serving.reading import add_reading
 from komrc.serving.schemas import (
-    AnswersRequest,
-    AnswersResponse,
     DetokenizeRequest,
     DetokenizeResponse,
-    ForwardAnswer,
-    ForwardRequest,
-    ForwardResponse,
     InfosResponse,
-    Pair,
-    PairAnswers,
-    Place,
-    PredictParameters,
-    PredictRequest,
-    RankedAnswer,
     Sample,
     StateResponse,
-    Timing,
     TokenizeRequest,
     TokenizeResponse,
 )
 from komrc.serving.service import REFUSALS, Service, only
-from komrc.serving.texts import Utf16, clean_up_tokenization, sentence_around
-from komrc.types import Answer, Span
+from komrc.serving.texts import clean_up_tokenization
 
 logger = logging.getLogger("komrc.serving")
 
 _PAGE = files("komrc.serving") / "page"
 _SWAGGER = files("fastapi_offline") / "static"  # Swagger UI's files, so that /docs needs no other host
 _SAMPLES = 6
-_STREAM = "application/x-ndjson"
 
 
 def create_app(
@@ -98,10 +83,9 @@ def create_app(
     _handle_errors(app)
     _add_state_routes(app, service)
     _add_routes_of_2020(app, service)
-    _add_predict(app, service)
-    _add_answers(app, service)
+    add_reading(app, service)
     add_open_inference(app, service)
-    _add_pages(app, service)
+    _add_pages(app)
     gate: ASGIApp = Gate(app, options=options, readiness=service.readiness, metrics=service.metrics)
     if not options.cors_origin:
         return gate
@@ -255,113 +239,13 @@ def _add_routes_of_2020(app: FastAPI, service: Service) -> None:
             text=clean_up_tokenization(text) if body.cleanup_tokenization_spaces else text
         )
 
-    @app.post("/forward", tags=["2020"], response_model=ForwardResponse, responses=only(*REFUSALS))
-    async def forward(body: ForwardRequest) -> ForwardResponse:
-        """The best answer to each question."""
-        pairs, single = _pairs(body.inputs)
-        outcome = await service.work().answer(pairs, Wishes())
-        output = [ForwardAnswer(**_best(answers)) for answers in outcome.answers]
-        return ForwardResponse(output=output[0] if single else output)
 
-
-def _add_predict(app: FastAPI, service: Service) -> None:
-    async def predict(body: PredictRequest) -> Any:
-        """Hugging Face's question answering: an answer for each input, a list where ``top_k`` is above 1."""
-        pairs, single = _pairs(body.inputs)
-        wanted = body.parameters or PredictParameters()
-        top_k = wanted.top_k or 1
-        wishes = Wishes(
-            top_k=top_k,
-            no_answer=wanted.handle_impossible_answer,
-            max_answer_tokens=wanted.max_answer_len,
-            max_seq_length=wanted.max_seq_len,
-            max_query_length=wanted.max_question_len,
-            window_overlap=wanted.doc_stride,
-            whole_words=wanted.align_to_words or False,
-        )
-        outcome = await service.work().answer(pairs, wishes)
-        output: list[Any] = []
-        for answers in outcome.answers:
-            output.append(_best(answers) if top_k == 1 else [_flat(a) for a in answers])
-        return output[0] if single else output
-
-    response = ForwardAnswer | list[ForwardAnswer | list[ForwardAnswer]]
-    add = app.post("/predict", tags=["Hugging Face"], response_model=response, responses=only(*REFUSALS))
-    add(predict)
-    # A client that is given the server's bare address posts there.
-    app.post("/", response_model=response, include_in_schema=False)(predict)
-
-
-def _add_answers(app: FastAPI, service: Service) -> None:
-    @app.post(
-        "/v1/answers",
-        tags=["KoMRC"],
-        response_model=AnswersResponse,
-        responses={
-            **only(*REFUSALS),
-            200: {
-                "description": "The answers. With `Accept: application/x-ndjson`, a line "
-                '`{"progress": {"done", "total"}}` for each batch, then a line `{"result": …}`, or, if '
-                'something fails, `{"failure": {"code", "error"}}`',
-                "content": {_STREAM: {"schema": {"type": "string"}}},
-            },
-        },
-    )
-    async def answers(request: Request, body: Annotated[AnswersRequest, Body()]) -> Any:
-        """Ranked answers to several questions on one context, or to one question on several contexts."""
-        pairs, places = _combine(body)
-        wishes = Wishes(
-            top_k=body.top_k, no_answer=body.allow_no_answer, max_answer_tokens=body.max_answer_tokens
-        )
-        work = service.work()
-        if _STREAM in request.headers.get("accept", ""):
-            return StreamingResponse(_stream(work, pairs, places, wishes), media_type=_STREAM)
-        return _rich(pairs, places, *await _timed(work, pairs, wishes, None))
-
+def _add_pages(app: FastAPI) -> None:
     @app.get("/v1/samples", tags=["KoMRC"], response_model=list[Sample])
     async def samples() -> list[Sample]:
         """Passages to try the server on."""
         return await asyncio.to_thread(_samples)
 
-
-async def _timed(
-    work: Answering, pairs: Pairs, wishes: Wishes, on_progress: Callable[[int, int], None] | None
-) -> tuple[Outcome, float]:
-    clock = asyncio.get_running_loop().time
-    began = clock()
-    outcome = await work.answer(pairs, wishes, on_progress)
-    return outcome, clock() - began
-
-
-async def _stream(
-    work: Answering, pairs: Pairs, places: list[tuple[int, int]], wishes: Wishes
-) -> AsyncIterator[bytes]:
-    """Progress as it comes, then the result. The status is sent before: what fails comes as a line."""
-    lines: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-
-    def progress(done: int, total: int) -> None:
-        lines.put_nowait({"progress": {"done": done, "total": total}})
-
-    async def run() -> None:
-        try:
-            outcome, seconds = await _timed(work, pairs, wishes, progress)
-            result = await asyncio.to_thread(_rich, pairs, places, outcome, seconds)
-            lines.put_nowait({"result": result.model_dump()})
-        except Exception as error:
-            failure = failure_of_any(error)
-            lines.put_nowait({"failure": json.loads(failure.body())})
-        finally:
-            lines.put_nowait(None)
-
-    task = asyncio.ensure_future(run())
-    try:
-        while (line := await lines.get()) is not None:
-            yield json.dumps(line, ensure_ascii=False).encode() + b"\n"
-    finally:
-        task.cancel()
-
-
-def _add_pages(app: FastAPI, service: Service) -> None:  # noqa: ARG001
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
         return FileResponse(str(_PAGE / "docs.html"), media_type="text/html; charset=utf-8")
@@ -372,79 +256,6 @@ def _add_pages(app: FastAPI, service: Service) -> None:  # noqa: ARG001
 
     app.mount("/docs/assets", StaticFiles(directory=str(_SWAGGER)), name="docs")
     app.mount("/page", StaticFiles(directory=str(_PAGE)), name="page")
-
-
-def _pairs(inputs: Pair | list[Pair]) -> tuple[list[tuple[str, str]], bool]:
-    single = isinstance(inputs, Pair)
-    listed = [inputs] if isinstance(inputs, Pair) else inputs
-    return [(pair.question, pair.context) for pair in listed], single
-
-
-def _combine(body: AnswersRequest) -> tuple[list[tuple[str, str]], list[tuple[int, int]]]:
-    """The pairs asked for, and the index of each one's question and context."""
-    questions = [body.question] if isinstance(body.question, str) else body.question
-    contexts = [body.context] if isinstance(body.context, str) else body.context
-    if len(questions) > 1 and len(contexts) > 1:
-        raise InputError(
-            "several questions on several contexts are not understood",
-            where="question",
-            fix="send several questions on one context, or one question on several contexts",
-        )
-    places = [(q, c) for q in range(len(questions)) for c in range(len(contexts))]
-    return [(questions[q], contexts[c]) for q, c in places], places
-
-
-def _flat(answer: Answer) -> dict[str, Any]:
-    return {"score": answer.score, "start": answer.start, "end": answer.end, "answer": answer.text}
-
-
-def _best(answers: tuple[Answer, ...]) -> dict[str, Any]:
-    """The best answer; the empty one where nothing in the context can be an answer."""
-    return _flat(answers[0] if answers else Answer("", 0, 0, 0.0))
-
-
-def _rich(pairs: Pairs, places: list[tuple[int, int]], outcome: Outcome, seconds: float) -> AnswersResponse:
-    units: dict[int, Utf16] = {}  # one for each context
-    results = []
-    for (_, context), (q, c), answers, cached in zip(
-        pairs, places, outcome.answers, outcome.cached, strict=True
-    ):
-        utf16 = units.setdefault(c, Utf16(context)) if c not in units else units[c]
-        results.append(
-            PairAnswers(
-                question_index=q,
-                context_index=c,
-                no_answer=not answers or not answers[0].text,
-                answers=[_ranked(context, utf16, answer) for answer in answers],
-                cached=cached,
-            )
-        )
-    timing = {name: round(value * 1000, 3) for name, value in outcome.seconds.items()}
-    return AnswersResponse(
-        results=results,
-        windows=outcome.windows,
-        tokens=outcome.tokens,
-        timing_ms=Timing(**timing, total=round(seconds * 1000, 3)),
-    )
-
-
-def _ranked(context: str, utf16: Utf16, answer: Answer) -> RankedAnswer:
-    def place(span: Span) -> Place:
-        return Place(
-            text=context[span.start : span.end],
-            start=span.start,
-            end=span.end,
-            start_utf16=utf16.offset(span.start),
-            end_utf16=utf16.offset(span.end),
-        )
-
-    span = Span(answer.start, answer.end)
-    return RankedAnswer(
-        **place(span).model_dump(),
-        score=answer.score,
-        untrimmed=place(answer.untrimmed) if answer.untrimmed else None,
-        sentence=place(sentence_around(context, span)) if answer.text else None,
-    )
 
 
 def _samples() -> list[Sample]:

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 from komrc.serving.errors import queue_full
 from komrc.serving.metrics import Metrics
+from komrc.serving.pace import Pace
 
 P = TypeVar("P")
 Part = tuple[P, list[int]]  # a job's payload and the numbers of those of its windows that run now
@@ -27,6 +28,10 @@ class Job(Generic[P]):
     payload: P
     lengths: Sequence[int]  # tokens of each window
     on_progress: Callable[[int, int], None] | None = None  # windows done, windows in all
+    # Why the windows that are left should not run; asked where the job comes, and then for a while at each
+    # of its batches, since a crowd may come with it. Takes the pace and the forecast's two arguments.
+    judge: Callable[[Pace, Sequence[int], float], Exception | None] | None = None
+    judge_seconds: float = 0.0
     queue_seconds: float = 0.0  # until its first window ran
     infer_seconds: float = 0.0  # of the batches it was part of
     _submitted: float = field(default_factory=time.monotonic)
@@ -67,6 +72,7 @@ class Batcher(Generic[P]):
         self._accepted = 0
         self._accepted_windows = 0
         self._preparing = 0
+        self._pace = Pace(max_tokens)
         self._pair_seconds = 0.05  # a moving mean, for Retry-After
 
     @contextmanager
@@ -80,7 +86,7 @@ class Batcher(Generic[P]):
             self._accepted + pairs > self._max_pairs or self._accepted_windows + windows > self._max_windows
         )
         if self._accepted and full:
-            raise queue_full(min(60, max(1, round(self._accepted * self._pair_seconds))))
+            raise queue_full(self.retry_after())
         began = time.monotonic()
         self._accepted += pairs
         self._accepted_windows += windows
@@ -93,6 +99,10 @@ class Batcher(Generic[P]):
             self._accepted -= pairs
             self._accepted_windows -= windows
             self._metrics.queue_length.set(self._accepted)
+
+    def retry_after(self) -> int:
+        """Seconds after which there is likely to be room."""
+        return min(60, max(1, round(self._accepted * self._pair_seconds)))
 
     @contextmanager
     def preparing(self) -> Iterator[None]:
@@ -108,11 +118,14 @@ class Batcher(Generic[P]):
         """Run all windows of the job; its payload holds the results then.
 
         Cancelling takes what has not run yet out of the queue. Raises what ``run`` raised for a batch that
-        the job had a window in.
+        the job had a window in, and what ``job.judge`` gives: before the job takes time of the engine where
+        the pace is known, else as soon as its own first windows have made it known.
         """
         if not job.lengths:
             return
         job._submitted = time.monotonic()
+        if (refusal := self._judged(job)) is not None:
+            raise refusal
         job._future = asyncio.get_running_loop().create_future()
         self._waiting[job] = None
         self._changed.set()
@@ -131,6 +144,7 @@ class Batcher(Generic[P]):
             parts = self._take()
             if not parts:
                 continue
+            turn = self._turn(parts)
             began = time.monotonic()
             for job, windows in parts:
                 if windows[0] == 0:
@@ -145,7 +159,27 @@ class Batcher(Generic[P]):
                 Exception
             ) as error:  # the engine's failure belongs to this batch's requests, not to the server
                 failure = error
-            self._settle(parts, time.monotonic() - began, failure)
+            seconds = time.monotonic() - began
+            if failure is None:
+                tokens = sum(job.lengths[n] for job, windows in parts for n in windows)
+                self._pace.ran(tokens, seconds, turn)
+            self._settle(parts, seconds, failure)
+
+    def _turn(self, parts: list[tuple[Job[P], list[int]]]) -> int:
+        """Tokens of one window of each job that takes part in this batch or waits."""
+        following = {job: job.lengths[job._next] for job in self._waiting}
+        following |= {job: job.lengths[windows[0]] for job, windows in parts}
+        return sum(following.values())
+
+    def _judged(self, job: Job[P]) -> Exception | None:
+        """Why the job should not run; None where it should, and where that is not known yet."""
+        if job.judge is None or not self._pace.known:
+            return None
+        present = time.monotonic() - job._submitted
+        refusal = job.judge(self._pace, job.lengths[job._done :], present)
+        if present >= job.judge_seconds:
+            job.judge = None
+        return refusal
 
     async def _next_change(self) -> None:
         self._changed.clear()
@@ -208,6 +242,10 @@ class Batcher(Generic[P]):
                 continue
             job.infer_seconds += seconds
             job._done += len(windows)
+            if job._done < len(job.lengths) and (refusal := self._judged(job)) is not None:
+                self._waiting.pop(job, None)
+                future.set_exception(refusal)
+                continue
             if job.on_progress is not None:
                 job.on_progress(job._done, len(job.lengths))
             if job._done == len(job.lengths):

@@ -21,9 +21,16 @@ class RefusedError(KomrcError):
     """A request the server will not or can not answer now. Nothing is wrong with the server."""
 
     def __init__(
-        self, status: int, code: str, what: str, *, fix: str, retry_after: int | None = None
+        self,
+        status: int,
+        code: str,
+        what: str,
+        *,
+        fix: str,
+        where: str | None = None,
+        retry_after: int | None = None,
     ) -> None:
-        super().__init__(what, fix=fix)
+        super().__init__(what, where=where, fix=fix)
         self.http_status = status
         self.code = code
         self.retry_after = retry_after
@@ -37,6 +44,30 @@ def queue_full(seconds: int) -> RefusedError:
         "the server has all the work it can take",
         fix="try again shortly",
         retry_after=seconds,
+    )
+
+
+def too_long(seconds: float, characters: int, where: str) -> RefusedError:
+    """413: the engine can't read so much in ``--request-timeout``, whatever else it does."""
+    return RefusedError(
+        413,
+        "too_long",
+        f"this server can't read so long a text in {seconds:g} s",
+        where=where,
+        fix=f"send at most {characters} characters at a time, or ask /v1/answers for application/x-ndjson,"
+        " which has no such limit",
+    )
+
+
+def too_busy(seconds: float, retry_after: int, where: str) -> RefusedError:
+    """429: the engine could read the text in ``--request-timeout``, but not beside all that waits now."""
+    return RefusedError(
+        429,
+        "busy",
+        f"beside the other requests of now, the server can't read so long a text in {seconds:g} s",
+        where=where,
+        fix="try again when it is less busy, or send less text at a time",
+        retry_after=retry_after,
     )
 
 
@@ -90,7 +121,9 @@ class Failure:
 def failure_of(error: KomrcError) -> Failure:
     """An error of ours for the wire: without the place, which may be a path on this machine."""
     if isinstance(error, RefusedError):
-        return Failure(error.http_status, error.code, _sentence(error), retry_after=error.retry_after)
+        return Failure(
+            error.http_status, error.code, _sentence(error), _field(error.where), error.retry_after
+        )
     if isinstance(error, InputError):
         return Failure(422, error.code, _sentence(error), field=_field(error.where))
     if isinstance(error, UsageError):  # lengths that don't fit together or the model
@@ -115,8 +148,12 @@ INTERNAL = Failure(500, "internal", "Something went wrong in the server; its log
 
 
 def failure_of_validation(errors: Sequence[Mapping[str, Any]]) -> Failure:
-    """The first finding of pydantic, without the input it quotes."""
-    first = errors[0]
+    """The first finding of pydantic, without the input it quotes.
+
+    Where a value may be of several forms, that of the form which fits best: its place is the deepest.
+    """
+    same = [one for one in errors if list(one.get("loc", ()))[:2] == list(errors[0].get("loc", ()))[:2]]
+    first = max(same, key=lambda one: len(one.get("loc", ())))
     kind, where = str(first.get("type", "")), list(first.get("loc", ()))[1:]
     if kind == "json_invalid":
         return failure_of_status(400)

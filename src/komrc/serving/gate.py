@@ -9,12 +9,15 @@ import asyncio
 import hmac
 import logging
 import time
+import zlib
 from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from komrc.errors import InputError, KomrcError
+from komrc.serving import encodings
 from komrc.serving.errors import INTERNAL, Failure, failure_of, failure_of_status, not_ready
+from komrc.serving.hosts import Hosts
 from komrc.serving.metrics import Metrics
 from komrc.serving.options import ServeOptions
 from komrc.serving.tensors import as_json
@@ -25,7 +28,6 @@ _OPEN = ("/health", "/ready", "/v2/health/", "/docs", "/openapi.json", "/page/",
 _OPEN_INFERENCE = "/v2/"
 _JSON_LENGTH = b"inference-header-content-length"  # tensors follow the JSON as bytes
 _METHODS = {"GET", "HEAD", "POST", "OPTIONS"}
-_DISCARD_FACTOR = 4  # a body up to so many times too large is read to its end: its sender then sees the 413
 
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -41,6 +43,15 @@ _HEADERS = [
 
 _KEY = Failure(
     401, "api_key", "This server asks for a key. Send it as Authorization: Bearer KEY or X-API-Key: KEY"
+)
+_ENCODING = Failure(
+    415,
+    "content_encoding",
+    "The body's Content-Encoding is not understood. Send it without one, or with gzip or deflate",
+    close=True,
+)
+_DAMAGED = Failure(
+    400, "content_encoding", "The body is not what its Content-Encoding names, or is cut. Send it whole"
 )
 _TYPE = Failure(415, "content_type", "The body must be JSON. Send Content-Type: application/json", close=True)
 _LATE = Failure(408, "body_timeout", "The request's body did not arrive in time. Send it at once", close=True)
@@ -74,12 +85,14 @@ class Gate:
         self._options = options
         self._readiness = readiness
         self._metrics = metrics
+        self._hosts = Hosts(options.host, options.allowed_hosts, options.cors_origin)
         self._key = options.api_key.encode() if options.api_key is not None else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method, scope = scope["method"], _simplified(scope)
         began = time.monotonic()
         status = 499  # the client went away
         started = complete = False
@@ -93,6 +106,8 @@ class Gate:
                 closes = any(name == b"connection" for name, _ in message["headers"])
                 if self._readiness.state == "draining" and not closes:
                     message["headers"].append((b"connection", b"close"))
+            elif method == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         try:
@@ -112,13 +127,16 @@ class Gate:
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.request_seconds.labels(route).observe(seconds)
             if self._options.access_log:
-                method = scope["method"] if scope["method"] in _METHODS else "other"
-                logger.info("%s %s %d %.1f ms", method, route, status, seconds * 1000)
+                known = method if method in _METHODS else "other"
+                logger.info("%s %s %d %.1f ms", known, route, status, seconds * 1000)
 
     def _judge(self, scope: Scope) -> Failure | None:
         """What the headers alone forbid."""
         headers = dict(scope["headers"])
         path, work = scope["path"], scope["method"] == "POST"
+        stranger = self._hosts.judge(headers)
+        if stranger is not None:
+            return _closing(stranger, work)
         binary = path.startswith(_OPEN_INFERENCE) and _JSON_LENGTH in headers
         if self._key is not None and not path.startswith(_OPEN):
             page = path == "/" and b"text/html" in headers.get(b"accept", b"") and not work
@@ -129,10 +147,12 @@ class Gate:
         if work:
             if not self._readiness.ready:
                 return _closing(failure_of(not_ready(self._readiness.state)), True)
-            kind = headers.get(b"content-type", b"application/json").split(b";")[0].strip().lower()
+            kind = headers[b"content-type"].split(b";")[0].strip().lower()
             json = kind.startswith(b"application/") and kind.endswith((b"/json", b"+json"))
             if not (json or (binary and kind == b"application/octet-stream")):
                 return _TYPE
+        if _encoding(scope) not in encodings.KNOWN:
+            return _ENCODING
         return None
 
     def _knows_key(self, authorization: bytes, plain: bytes) -> bool:
@@ -147,7 +167,7 @@ class Gate:
             async with asyncio.timeout(self._options.body_timeout):
                 body = await self._read(scope, receive)
             if body is not None:
-                body = _as_text(scope, body)
+                body = _as_text(scope, _inflated(scope, body, self._options.max_body_bytes))
         except TimeoutError:
             return _LATE
         except _RefusedBodyError as refused:
@@ -190,11 +210,9 @@ class Gate:
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         """The body; None where the client went away."""
         limit = self._options.max_body_bytes
-        too_large = Failure(
-            413, "too_large", f"The body has more than {limit} bytes. Send less text at a time", close=True
-        )
+        too_large = _too_large(limit)
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if int(declared) > limit * _DISCARD_FACTOR:  # the HTTP parser has seen that it is a number
+        if int(declared) > limit:  # the HTTP parser has seen that it is a number
             raise _RefusedBodyError(too_large)
         chunks: list[bytes] = []
         size = 0
@@ -203,15 +221,11 @@ class Gate:
             if message["type"] == "http.disconnect":
                 return None
             size += len(message.get("body", b""))
-            if size <= limit:
-                chunks.append(message.get("body", b""))
-            elif size > limit * _DISCARD_FACTOR:
+            if size > limit:
                 raise _RefusedBodyError(too_large)
+            chunks.append(message.get("body", b""))
             if not message.get("more_body", False):
-                break
-        if size > limit:
-            raise _RefusedBodyError(too_large)
-        return b"".join(chunks)
+                return b"".join(chunks)
 
 
 async def answer_with(failure: Failure, send: Send) -> None:
@@ -228,17 +242,47 @@ def failure_of_any(error: Exception) -> Failure:
     return failure
 
 
-def _as_text(scope: Scope, body: bytes) -> bytes:
-    """The body, which is UTF-8; that of an Open Inference request as JSON alone, and its headers to match.
+def _simplified(scope: Scope) -> Scope:
+    """The request as the routes know it: HEAD is GET, a slash at the end of the path is none.
 
-    That protocol's clients name no content type, or that of bytes.
+    A POST that names no content type, or an empty one, holds JSON, or an Open Inference request's bytes.
     """
+    path = scope["path"].rstrip("/") or "/"
+    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+    headers = scope["headers"]
+    if method == "POST" and not dict(headers).get(b"content-type", b"").strip():
+        headers = [(name, value) for name, value in headers if name != b"content-type"]
+        headers.append((b"content-type", b"application/json"))
+    return {**scope, "path": path, "method": method, "headers": headers}
+
+
+def _encoding(scope: Scope) -> str:
+    found = [value for name, value in scope["headers"] if name == b"content-encoding"]
+    return b",".join(found).decode("latin-1").strip().lower()
+
+
+def _inflated(scope: Scope, body: bytes, limit: int) -> bytes:
+    try:
+        return encodings.inflate(body, _encoding(scope), limit)
+    except encodings.TooLargeError:
+        raise _RefusedBodyError(_too_large(limit)) from None
+    except zlib.error:
+        raise _RefusedBodyError(_DAMAGED) from None
+
+
+def _too_large(limit: int) -> Failure:
+    return Failure(
+        413, "too_large", f"The body has more than {limit} bytes. Send less text at a time", close=True
+    )
+
+
+def _as_text(scope: Scope, body: bytes) -> bytes:
+    """The body, which is UTF-8; that of an Open Inference request as JSON alone, and its headers to match."""
     try:
         if scope["path"].startswith(_OPEN_INFERENCE) and scope["method"] == "POST":
             headers = dict(scope["headers"])
             if _JSON_LENGTH in headers:
                 body = as_json(body, headers[_JSON_LENGTH])
-            if _JSON_LENGTH in headers or b"content-type" not in headers:
                 headers[b"content-type"] = b"application/json"
                 scope["headers"] = list(headers.items())
         body.decode()

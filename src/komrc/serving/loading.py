@@ -8,6 +8,7 @@ from typing import Any
 
 from komrc import hub
 from komrc.errors import ModelError
+from komrc.particles import trim_many
 from komrc.reader import Reader
 from komrc.serving.options import ServeOptions
 from komrc.tokenization import load_tokenizer
@@ -24,9 +25,15 @@ class Loaded:
 
 
 def load(options: ServeOptions) -> Loaded:
-    """Load what the options name. Raises HubError, ModelError, EngineError."""
+    """Load what the options name. Raises HubError, ModelError, EngineError; UsageError without kiwipiepy."""
     folder = hub.resolve(options.model)
-    reader = Reader.load(folder, engine=options.engine)  # type: ignore[arg-type]  # checked by ServeOptions
+    reader = Reader.load(
+        folder,
+        engine=options.engine,  # type: ignore[arg-type]  # checked by ServeOptions
+        trim_particles=options.trim_particles,  # type: ignore[arg-type]
+    )
+    if options.trim_particles is not None:  # now, not at the first answer
+        trim_many([("세종이", 0, 3)])
     if options.tokenizer is not None and options.tokenizer != options.model:
         reader = reader.with_parts(tokenizer=load_tokenizer(options.tokenizer))
     try:

@@ -2,27 +2,31 @@
 
 Two BYTES tensors go in, ``question`` and ``context``; ``answer``, ``score``, ``start`` and ``end`` come out,
 in the shape of the larger one. Tensors may come as JSON, or as bytes behind it (the binary tensor extension,
-which those clients use unless told otherwise); they go out as JSON.
+which those clients use unless told otherwise); they go out as JSON. The model has one version, "1", which a
+request may name or leave out.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from fastapi import Body, FastAPI
+from fastapi import Body, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from komrc import __version__
 from komrc.errors import InputError
-from komrc.serving.answering import Wishes
+from komrc.serving.answering import Asked, Wishes
 from komrc.serving.errors import RefusedError
 from komrc.serving.schemas import CONTEXT, QUESTION
 from komrc.serving.service import REFUSALS, Service, only
 from komrc.types import Answer
 
 _INPUTS = ("question", "context")
+_VERSION = "1"
+_BINARY = "binary_tensor_data"
 _OUTPUTS = {"answer": "BYTES", "score": "FP32", "start": "INT64", "end": "INT64"}
 
 
@@ -101,6 +105,7 @@ class ModelMetadata(BaseModel):
     """What the model takes and gives."""
 
     name: str
+    versions: list[str]
     platform: str
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
@@ -132,16 +137,26 @@ def add_open_inference(app: FastAPI, service: Service) -> None:
         404: {**REFUSALS[422], "description": "The server has no model of this name"}
     }
 
-    def check(model: str) -> None:
+    def check(model: str, request: Request) -> None:
         if model != own:
             raise RefusedError(
                 404, "unknown_model", "this server has no model of that name", fix=f"ask for {own}"
             )
+        if request.path_params.get("version", _VERSION) != _VERSION:
+            raise RefusedError(
+                404,
+                "unknown_model",
+                "the model has no such version",
+                fix=f"ask for version {_VERSION}, or for none",
+            )
+
+    known = [Depends(check)]
+    version = "/versions/{version}"
 
     @app.get("/v2", tags=["Open Inference"], response_model=ServerMetadata, responses=only(401))
     async def server() -> ServerMetadata:
         """What this server is."""
-        return ServerMetadata(name="komrc", version=__version__, extensions=[])
+        return ServerMetadata(name="komrc", version=__version__, extensions=[_BINARY])
 
     @app.get("/v2/health/live", tags=["Open Inference"], response_model=LiveResponse)
     async def live() -> LiveResponse:
@@ -159,29 +174,33 @@ def add_open_inference(app: FastAPI, service: Service) -> None:
         found = service.readiness.ready
         return JSONResponse({"ready": found}, 200 if found else 503)
 
+    @app.get("/v2/models/{model}" + version, include_in_schema=False, dependencies=known)
     @app.get(
         "/v2/models/{model}",
         tags=["Open Inference"],
+        dependencies=known,
         response_model=ModelMetadata,
         responses={**only(401, 503), **unknown},
     )
-    async def metadata(model: str) -> ModelMetadata:
+    async def metadata() -> ModelMetadata:
         """The model's tensors."""
-        check(model)
 
         def tensors(kinds: dict[str, str]) -> list[TensorMetadata]:
             return [TensorMetadata(name=name, datatype=kind, shape=[-1]) for name, kind in kinds.items()]
 
         return ModelMetadata(
             name=own,
+            versions=[_VERSION],
             platform=f"komrc_{service.work().reader.engine.name}",
             inputs=tensors(dict.fromkeys(_INPUTS, "BYTES")),
             outputs=tensors(_OUTPUTS),
         )
 
+    @app.get("/v2/models/{model}" + version + "/ready", include_in_schema=False, dependencies=known)
     @app.get(
         "/v2/models/{model}/ready",
         tags=["Open Inference"],
+        dependencies=known,
         response_model=ModelReadyResponse,
         responses={
             **only(401),
@@ -189,22 +208,27 @@ def add_open_inference(app: FastAPI, service: Service) -> None:
             503: {"model": ModelReadyResponse, "description": "Loading, or shutting down"},
         },
     )
-    async def model_ready(model: str) -> JSONResponse:
+    async def model_ready() -> JSONResponse:
         """Whether the model takes work."""
-        check(model)
         found = service.readiness.ready
         return JSONResponse({"name": own, "ready": found}, 200 if found else 503)
 
     @app.post(
+        "/v2/models/{model}" + version + "/infer",
+        response_model_exclude_none=True,
+        include_in_schema=False,
+        dependencies=known,
+    )
+    @app.post(
         "/v2/models/{model}/infer",
         tags=["Open Inference"],
+        dependencies=known,
         response_model=InferResponse,
         response_model_exclude_none=True,
         responses={**only(*REFUSALS), **unknown},
     )
-    async def infer(model: str, body: Annotated[InferRequest, Body()]) -> InferResponse:
+    async def infer(body: Annotated[InferRequest, Body()]) -> InferResponse:
         """The best answer to each question; an empty one, at 0, where the context holds none."""
-        check(model)
         pairs, shape = _pairs(body.inputs)
         outcome = await service.work().answer(pairs, Wishes())
         best = [answers[0] if answers else Answer("", 0, 0, 0.0) for answers in outcome.answers]
@@ -222,15 +246,15 @@ def add_open_inference(app: FastAPI, service: Service) -> None:
         return InferResponse(model_name=own, id=body.id, outputs=outputs)
 
 
-def _pairs(inputs: list[InputTensor]) -> tuple[list[tuple[str, str]], list[int]]:
+def _pairs(inputs: list[InputTensor]) -> tuple[list[Asked], list[int]]:
     """The pairs that the tensors hold, and the shape of the larger tensor."""
-    texts: dict[str, list[str]] = {}
+    texts: dict[str, list[tuple[str, str]]] = {}  # each text with its place in the request
     shapes: dict[str, list[int]] = {}
     for number, tensor in enumerate(inputs):
         where = f"inputs[{number}]"
         if tensor.name in texts:
             raise InputError("this tensor is there twice", where=where, fix="send each tensor once")
-        flat = [text for row in tensor.data for text in ([row] if isinstance(row, str) else row)]
+        flat = list(_flat(tensor.data, f"{where}.data"))
         if math.prod(tensor.shape) != len(flat):
             raise InputError(
                 f"the tensor holds {len(flat)} strings, which is not what its shape says",
@@ -252,5 +276,18 @@ def _pairs(inputs: list[InputTensor]) -> tuple[list[tuple[str, str]], list[int]]
             fix="send as many of both, or one of either",
         )
     shape = shapes["question"] if len(questions) == count else shapes["context"]
-    repeated = (texts * (count if len(texts) == 1 else 1) for texts in (questions, contexts))
-    return list(zip(*repeated, strict=True)), shape
+    pairs = [
+        Asked(question, context, question_at, context_at)
+        for (question, question_at), (context, context_at) in zip(
+            *(column * (count if len(column) == 1 else 1) for column in (questions, contexts)), strict=True
+        )
+    ]
+    return pairs, shape
+
+
+def _flat(data: list[str] | list[list[str]], where: str) -> Iterator[tuple[str, str]]:
+    for n, row in enumerate(data):
+        if isinstance(row, str):
+            yield row, f"{where}[{n}]"
+        else:
+            yield from ((text, f"{where}[{n}][{m}]") for m, text in enumerate(row))

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from typing import Any
 
 from komrc.errors import UsageError
+from komrc.serving.hosts import Hosts
 from komrc.types import ENGINES
+
+logger = logging.getLogger("komrc.serving")
+
+_OF_OTHERS = ("KOMRC_DATA", "KOMRC_KORQUAD_URL", "KOMRC_MAX_DATA_BYTES")  # which other commands read
 
 
 def _option(default: Any, help_text: str, *, low: float | None = None, choices: tuple[str, ...] = ()) -> Any:
@@ -24,6 +31,11 @@ class ServeOptions:
     tokenizer: str | None = _option(None, "tokenizer folder or hub id (default: the model's own)")
     model_name: str = _option("komrc", "the model's name under /v2/models")
     engine: str = _option("auto", "what runs the model", choices=ENGINES)
+    trim_particles: str | None = _option(
+        None,
+        "cut particles off the answers, for models that answer in whole words (needs kiwipiepy)",
+        choices=("kiwi",),
+    )
     host: str = _option("127.0.0.1", "address to listen on; 0.0.0.0 is every interface")
     port: int = _option(8888, "port to listen on; 0 takes a free one and logs it", low=0)
     workers: int = _option(1, "server processes, each with its own copy of the model", low=1)
@@ -31,7 +43,12 @@ class ServeOptions:
         None, "ask for this key (Authorization: Bearer KEY, or X-API-Key); better given as KOMRC_API_KEY"
     )
     cors_origin: tuple[str, ...] = _option(
-        (), "let pages of this origin call the API; may be given several times (KOMRC_CORS_ORIGIN: commas)"
+        (), "let pages of this origin call the API; several: with commas, or given several times"
+    )
+    allowed_hosts: tuple[str, ...] = _option(
+        (),
+        "answer under these host names too, beside localhost and the address listened on; *.NAME: any name"
+        " below NAME; *: any; several: with commas, or given several times",
     )
     access_log: bool = _option(False, "log every request (never its text)")
 
@@ -53,7 +70,11 @@ class ServeOptions:
     batch_wait_ms: float = _option(
         4.0, "longest wait, in milliseconds, for requests that are being tokenized to join a batch", low=0
     )
-    request_timeout: float = _option(30.0, "a request not answered in this time gets 504", low=0.001)
+    request_timeout: float = _option(
+        30.0,
+        "a request not answered in this time gets 504; a stream, one without progress",
+        low=0.001,
+    )
     cache_answers: int = _option(4_096, "pairs whose answers are remembered; 0 remembers none", low=0)
     cache_context_chars: int = _option(
         2_000_000, "characters of text whose tokens are remembered; 0 remembers none", low=0
@@ -74,10 +95,11 @@ class ServeOptions:
             value, low, choices = getattr(self, one.name), one.metadata["low"], one.metadata["choices"]
             if low is not None and not value >= low:  # `not >=`: NaN is refused too
                 raise UsageError(f"{value} is too small", where=flag(one.name), fix=f"give at least {low}")
-            if choices and value not in choices:
+            if choices and value not in (*choices, one.default):
                 raise UsageError(
                     "unknown choice", where=flag(one.name), fix=f"give one of {', '.join(choices)}"
                 )
+        Hosts(self.host, self.allowed_hosts, self.cors_origin)
         if self.port > 65_535:
             raise UsageError(f"{self.port} is no port", where="--port", fix="give one up to 65535")
         if self.api_key is not None and not (
@@ -110,12 +132,24 @@ def variable(name: str) -> str:
     return "KOMRC_" + name.upper()
 
 
+def listed(text: str) -> tuple[str, ...]:
+    """The parts between the commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Values of the fields whose variable is set and not empty, converted to the field's type.
+
+    A ``KOMRC_…`` variable that nothing reads is named in a warning: it may be a misspelt one.
 
     Raises:
         UsageError: a variable that is not of its type.
     """
+    known = [variable(one.name) for one in fields(ServeOptions)]
+    for name in sorted(environment):
+        if name.startswith("KOMRC_") and name not in (*known, *_OF_OTHERS):
+            near = get_close_matches(name, known, 1)
+            logger.warning("%s is no variable of KoMRC%s", name, f"; is it {near[0]}?" if near else "")
     values: dict[str, Any] = {}
     for one in fields(ServeOptions):
         text = environment.get(variable(one.name), "")
@@ -131,7 +165,7 @@ def _convert(name: str, default: Any, text: str) -> Any:
             raise UsageError("not a yes or no", where=variable(name), fix="give 1 or 0")
         return known[text.lower()]
     if isinstance(default, tuple):
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        return listed(text)
     if isinstance(default, (int, float)):
         try:
             return type(default)(text)

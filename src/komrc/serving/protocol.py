@@ -2,11 +2,16 @@
 
 uvicorn waits for ever for a first byte, for the rest of a header and for a client that does not read.
 Each of these gets a timer here, and a connection too many an answer in our error form.
+
+An answer to a request that has not arrived in full ends in a lingering close. A socket that is closed while
+bytes still come resets the connection, and most clients, which send everything before they read, never see
+the answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import h11
@@ -16,6 +21,8 @@ from uvicorn.server import ServerState
 
 from komrc.serving.errors import Failure
 from komrc.serving.options import ServeOptions
+
+_LINGER_BYTES = 256 * 1024 * 1024  # dropped at most for one refused client; dropping costs little
 
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 503: b"Service Unavailable"}
 _BROKEN = Failure(400, "invalid_http", "This is not a valid HTTP/1.1 request", close=True)
@@ -29,6 +36,56 @@ _CROWDED = Failure(
     retry_after=1,
     close=True,
 )
+
+
+class _Lingering:
+    """A transport that is closed slowly where its client may still be sending.
+
+    Then only our side is closed; what comes is dropped until the client closes too, or has sent
+    ``_LINGER_BYTES``, or ``seconds`` have passed.
+    """
+
+    def __init__(self, transport: asyncio.Transport, seconds: float, unread: Callable[[], bool]) -> None:
+        self._transport = transport
+        self._seconds = seconds
+        self._unread = unread
+        self._left = _LINGER_BYTES
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        """Whether it is closed, or about to be."""
+        return self._timer is not None or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close; slowly where a request has not arrived in full."""
+        if self._unread():
+            self.linger()
+        elif self._timer is None:
+            self._transport.close()
+
+    def linger(self) -> None:
+        """Close our side, and the other one when the client does or its time is up."""
+        if self.is_closing():
+            return
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._seconds, self._transport.abort)
+        self._transport.write_eof()
+        self._transport.resume_reading()
+
+    def drop(self, data: bytes) -> None:
+        """Take note of what a refused client still sends."""
+        self._left -= len(data)
+        if self._left < 0:
+            self._transport.abort()
+
+    def end(self) -> None:
+        """Close at once, if it lingers."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._transport.close()
 
 
 class GuardedProtocol(H11Protocol):
@@ -57,7 +114,8 @@ class GuardedProtocol(H11Protocol):
         return self._header_timer is not None and self._heard
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self._lingering = _Lingering(transport, self.options.body_timeout, self._unread)
+        super().connection_made(self._lingering)  # type: ignore[arg-type]  # it passes on what it lacks
         if len(self.connections) > self.options.max_connections:
             self._answer_raw(_CROWDED)
         else:
@@ -65,6 +123,7 @@ class GuardedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():  # what a refused client still sends
+            self._lingering.drop(data)
             return
         self._heard = True
         super().data_received(data)
@@ -76,7 +135,14 @@ class GuardedProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop("_header_timer")
         self._stop("_write_timer")
+        self._lingering.end()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        if self.transport.is_closing():  # answered: a server that ends need not wait
+            self._lingering.end()
+        else:
+            super().shutdown()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -114,7 +180,11 @@ class GuardedProtocol(H11Protocol):
         head = b"HTTP/1.1 %d %s\r\n" % (failure.status, _REASONS[failure.status])
         lines = b"".join(b"%s: %s\r\n" % header for header in failure.headers())
         self.transport.write(head + lines + b"\r\n" + failure.body())
-        self.transport.close()
+        self._lingering.linger()
+
+    def _unread(self) -> bool:
+        """Whether the client may be sending the rest of a request that is answered."""
+        return self.conn.their_state in (h11.SEND_BODY, h11.ERROR)
 
     def _stop(self, name: str) -> None:
         timer: asyncio.TimerHandle | None = getattr(self, name)

@@ -59,7 +59,10 @@ def app(scaling: Scaling) -> "Application":
             fix="run pip install 'komrc[ray]'",
         ) from error
 
-    options = ServeOptions(**from_environment())
+    values = from_environment()
+    if "api_key" in values:  # Ray's proxies listen, at addresses that are not known here
+        values.setdefault("host", "0.0.0.0")  # noqa: S104
+    options = ServeOptions(**values)
     readiness = Readiness()
 
     def build() -> ASGIApp:

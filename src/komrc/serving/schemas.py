@@ -104,6 +104,9 @@ class PredictParameters(_Lenient):
     """Hugging Face's names. Null means the model's own setting."""
 
     top_k: Annotated[int, Field(ge=1)] | None = Field(default=None, description="answers for each pair (1)")
+    topk: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="the old name of top_k", deprecated=True
+    )
     doc_stride: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="tokens two windows share"
     )
@@ -115,6 +118,9 @@ class PredictParameters(_Lenient):
         default=None, description="tokens of a question"
     )
     handle_impossible_answer: bool | None = Field(default=None, description="whether 'no answer' may win")
+    distinct: bool | None = Field(
+        default=None, description="leave out answers that share characters with a better one (false)"
+    )
     align_to_words: bool | None = Field(
         default=None, description="widen answers to whole words (false: Korean glues particles to words)"
     )
@@ -136,6 +142,9 @@ class AnswersRequest(_Strict):
     question: str | list[str] = Field(examples=[[QUESTION, "언제 만들었는가?"]])
     context: str | list[str] = Field(examples=[CONTEXT])
     top_k: int = Field(default=3, ge=1, description="answers for each pair")
+    distinct: bool = Field(
+        default=False, description="leave out answers that share characters with a better one"
+    )
     allow_no_answer: bool | None = Field(
         default=None, description="whether 'no answer' may win; null: as the model was trained"
     )

@@ -33,18 +33,19 @@ def as_json(body: bytes, json_length: bytes) -> bytes:
     place = int(text)
     request = json.loads(body[:place])
     inputs = request.get("inputs") if isinstance(request, dict) else None
-    for tensor in inputs if isinstance(inputs, list) else ():
+    for number, tensor in enumerate(inputs if isinstance(inputs, list) else ()):
         parameters = tensor.get("parameters") if isinstance(tensor, dict) else None
         size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
         if size is None:
             continue
+        where = f"inputs[{number}]"
         if not isinstance(size, int) or not 0 <= size <= len(body) - place:
             raise InputError(
                 "binary_data_size is not the length of the tensor's bytes",
-                where="inputs",
+                where=where,
                 fix="give the number of bytes that follow the JSON for this tensor",
             )
-        tensor["data"] = list(_strings(body[place : place + size]))
+        tensor["data"] = list(_strings(body[place : place + size], where))
         place += size
     if place != len(body):
         raise InputError(
@@ -55,7 +56,7 @@ def as_json(body: bytes, json_length: bytes) -> bytes:
     return json.dumps(request).encode()
 
 
-def _strings(data: bytes) -> Iterator[str]:
+def _strings(data: bytes, where: str) -> Iterator[str]:
     place = 0
     while place < len(data):
         start = place + _LENGTH.size
@@ -64,10 +65,10 @@ def _strings(data: bytes) -> Iterator[str]:
         if place > len(data):
             raise InputError(
                 "a string's length goes beyond its tensor",
-                where="inputs",
+                where=where,
                 fix="put the length of each string before it: 32 bits, little-endian",
             )
         try:
             yield data[start:place].decode()
         except UnicodeDecodeError:
-            raise InputError("a string is not UTF-8", where="inputs", fix="send text in UTF-8") from None
+            raise InputError("a string is not UTF-8", where=where, fix="send text in UTF-8") from None

@@ -82,8 +82,7 @@ async function openFile(file) {
       const text = new TextDecoder(encoding, { fatal: true }).decode(bytes);
       if (text.includes("\0")) break;
       setPassage(text);
-      suggest([]);
-      byId("sample").value = "";
+      leaveSample();
       complain(null);
       return;
     } catch {
@@ -115,6 +114,14 @@ function chooseSample(index) {
   byId("sample").value = String(index);
   setPassage(sample.context);
   suggest(sample.questions);
+}
+
+// The suggested questions are about the sample: with another text they go.
+function leaveSample() {
+  const index = byId("sample").value;
+  if (index === "" || byId("passage").value === state.samples[index].context) return;
+  byId("sample").value = "";
+  suggest([]);
 }
 
 function suggest(questions) {
@@ -151,7 +158,7 @@ async function ask() {
   complain(null);
   working(true);
   try {
-    const body = { question, context: passage, top_k: CANDIDATES };
+    const body = { question, context: passage, top_k: CANDIDATES, distinct: true };
     if (byId("impossible").checked) body.allow_no_answer = true;
     const reply = await fetch("v1/answers", {
       method: "POST",
@@ -262,6 +269,7 @@ function showEntry(entry, chosen) {
   if (byId("passage").value !== entry.passage) {
     byId("passage").value = entry.passage;
     count();
+    leaveSample();
   }
   viewPassage(entry.passage, noAnswer && chosen === 0 ? null : answer);
 }
@@ -322,7 +330,10 @@ function showHistory() {
 
 function listen() {
   byId("language").addEventListener("click", () => speak(state.language === "ko" ? "en" : "ko"));
-  byId("passage").addEventListener("input", count);
+  byId("passage").addEventListener("input", () => {
+    count();
+    leaveSample();
+  });
   byId("edit").addEventListener("click", () => {
     editPassage();
     byId("passage").focus();
