@@ -68,6 +68,7 @@ def export_model(
     quantize: Literal["int8"] | None = None,
     data: Path | None = None,
     max_em_drop: float = 0.5,
+    model_type: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Write ``output``, a folder that ``Reader.load(output, engine="onnx")`` reads without torch.
@@ -77,6 +78,7 @@ def export_model(
         quantize: "int8", or None for fp32.
         data: KorQuAD-format questions to check it on; None: the sample that the package carries.
         max_em_drop: points of EM that int8 may lose against fp32.
+        model_type: what the model must be; None takes what the folder says.
         say: told of each step.
 
     Raises ModelError where the export doesn't compute what torch computes, or loses more than
@@ -89,7 +91,7 @@ def export_model(
     if not any(example.answers for example in examples):
         raise UsageError("no question has an answer to compare with", where=str(data))
     source = hub.resolve(model)
-    reader = SpanReader.from_pretrained(source)
+    reader = SpanReader.trained(source, model_type=model_type)
     tokenizer = load_tokenizer(source)
     settings = replace(
         ReaderSettings.load(source),

@@ -20,8 +20,10 @@ logger = logging.getLogger(__name__)
 _Chosen = Literal["torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-bf16"]
 
 
-def load_engine(folder: Path, engine: EngineName = "auto") -> Engine:
+def load_engine(folder: Path, engine: EngineName = "auto", *, model_type: str | None = None) -> Engine:
     """The engine for a model folder; the log says which one "auto" took.
+
+    ``model_type``: what the model must be, for the torch engine; None takes what the folder says.
 
     Raises UsageError for another name, EngineError where its library or its files are missing, ModelError
     for a damaged model.
@@ -34,7 +36,7 @@ def load_engine(folder: Path, engine: EngineName = "auto") -> Engine:
         case "openvino" | "openvino-bf16":
             found = _openvino(folder, chosen)
         case _:
-            found = _torch(folder, chosen)
+            found = _torch(folder, chosen, model_type)
     if engine == "auto":
         logger.info("%s: engine %s", folder, found.name)
     return found
@@ -57,7 +59,7 @@ def chosen_engine(folder: Path, engine: EngineName = "auto") -> _Chosen:
             return "onnx-int8" if graphs == ["onnx-int8"] else "onnx"
 
 
-def _torch(folder: Path, name: Literal["torch", "torch-bf16"]) -> Engine:
+def _torch(folder: Path, name: Literal["torch", "torch-bf16"], model_type: str | None) -> Engine:
     if find_spec("torch") is None or find_spec("transformers") is None:
         raise EngineError(
             "the torch engine needs PyTorch and transformers",
@@ -66,7 +68,7 @@ def _torch(folder: Path, name: Literal["torch", "torch-bf16"]) -> Engine:
         )
     from komrc.engines.torch import TorchEngine
 
-    return TorchEngine.load(folder, name)
+    return TorchEngine.load(folder, name, model_type=model_type)
 
 
 def _openvino(folder: Path, name: Literal["openvino", "openvino-bf16"]) -> Engine:

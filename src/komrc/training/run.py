@@ -430,10 +430,7 @@ class _Run:
         for name in o.teacher:
             folder = self._resolve(name)
             check_tokenizer(name, load_tokenizer(folder).fingerprint, self.tokenizer.fingerprint)
-            teacher = SpanReader.from_pretrained(folder)
-            if "span head" in teacher.untrained:
-                raise ModelError("the teacher was never trained to mark answers", where=name)
-            teachers.append(teacher)
+            teachers.append(SpanReader.trained(folder))
         begin = time.monotonic()
         with Display() as display:
             task = display.add("asking teachers", len(dataset) * len(teachers))

@@ -10,7 +10,7 @@ import torch
 
 from komrc import hub, storage
 from komrc.datasets import read_squad
-from komrc.errors import ModelError, UsageError
+from komrc.errors import UsageError
 from komrc.modeling import SpanReader
 from komrc.settings import ReaderSettings
 from komrc.tokenization import load_tokenizer
@@ -43,13 +43,7 @@ def evaluate_models(
     rounds = []
     for name in models:
         folder = hub.resolve(name, revision=options.revision, cache_dir=options.cache_dir)
-        model = SpanReader.from_pretrained(folder, model_type=options.model_type).to(device)
-        if "span head" in model.untrained:
-            raise ModelError(
-                "the model was never trained to mark answers",
-                where=name,
-                fix="train it first, or name a folder that training wrote",
-            )
+        model = SpanReader.trained(folder, model_type=options.model_type).to(device)
         settings = outputs.settings_for(options, boundary_head=model.boundary is not None)
         saved = ReaderSettings.load(folder)
         evaluator = Evaluator(
