@@ -14,6 +14,8 @@ from komrc.errors import InputError
 from komrc.tokenization.offsets import OffsetRepair, TokenizedText
 from komrc.tokenization.template import PairTemplate
 
+_UNKNOWN = ("[UNK]", "<unk>")
+
 
 class ReaderTokenizer:
     """A Rust tokenizer, the template of a question-context pair and the few numbers around them.
@@ -32,6 +34,12 @@ class ReaderTokenizer:
         self.template = PairTemplate.observe(backend)
         self.pad_id = pad_id
         self.model_max_length = model_max_length
+
+    @cached_property
+    def unknown_ids(self) -> frozenset[int]:
+        """Ids of what stands for text that the vocabulary lacks; empty where it lacks none."""
+        found = (self.backend.token_to_id(name) for name in _UNKNOWN)
+        return frozenset(number for number in found if number is not None)
 
     @cached_property
     def fingerprint(self) -> str:
