@@ -12,7 +12,7 @@ import json
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,7 +34,7 @@ from komrc.modeling.int8_nodes import OPSET, Int8Nodes, Quantized
 from komrc.reader import Reader
 from komrc.settings import ReaderSettings
 from komrc.storage import replacing_folder
-from komrc.tokenization import ReaderTokenizer, load_tokenizer
+from komrc.tokenization import ReaderTokenizer, check_fit, load_tokenizer
 
 if TYPE_CHECKING:
     from komrc.types import Example
@@ -69,6 +69,7 @@ def export_model(
     data: Path | None = None,
     max_em_drop: float = 0.5,
     model_type: str | None = None,
+    lengths: Mapping[str, int] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Write ``output``, a folder that ``Reader.load(output, engine="onnx")`` reads without torch.
@@ -79,6 +80,7 @@ def export_model(
         data: KorQuAD-format questions to check it on; None: the sample that the package carries.
         max_em_drop: points of EM that int8 may lose against fp32.
         model_type: what the model must be; None takes what the folder says.
+        lengths: settings such as max_seq_length to check and write in place of the folder's.
         say: told of each step.
 
     Raises ModelError where the export doesn't compute what torch computes, or loses more than
@@ -93,8 +95,11 @@ def export_model(
     source = hub.resolve(model)
     reader = SpanReader.trained(source, model_type=model_type)
     tokenizer = load_tokenizer(source)
+    settings = ReaderSettings.load(source)
+    config = reader.config.to_dict()
+    check_fit(tokenizer, config, str(source), trained_with=settings.tokenizer_sha256)
     settings = replace(
-        ReaderSettings.load(source),
+        settings.fitted(min(tokenizer.model_max_length, reader.max_positions), lengths or {}),
         boundary_head=reader.boundary is not None,
         tokenizer_sha256=tokenizer.fingerprint,
     )

@@ -9,7 +9,7 @@ import json
 import math
 import stat
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -56,8 +56,25 @@ _COUNTS = ("layer", "block", "expert", "repeat", "stage")  # parts of names of n
 _AGAIN = "copy or download the model again"
 
 
-def check(folder: Path) -> None:
-    """Refuse a model folder that would read outside itself, ask for code or exhaust the memory.
+# Folders that passed their manifest, with the state of their files then.
+_verified: dict[tuple[Path, tuple[str, ...]], list[tuple[str, tuple[int, ...]]]] = {}
+
+
+def own_files(folder: Path) -> list[Path]:
+    """The files of a model folder that belong to the model, by name: not a README, predictions or logs."""
+    files = (path for path in folder.iterdir() if path.is_file())
+    return sorted(path for path in files if _named(path.name, OPENED))
+
+
+def _named(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def check(folder: Path, patterns: Sequence[str] = OPENED) -> None:
+    """Refuse a model folder that would read outside itself, ask for code or exhaust the memory, and one
+    whose files are not those of its manifest. Everything that loads from a folder calls it first.
+
+    ``patterns``: names of the files that are compared with the manifest.
 
     Raises ModelError.
     """
@@ -79,23 +96,27 @@ def check(folder: Path) -> None:
             and (folder / name).stat().st_size > LARGEST_JSON
         ):
             _refuse(folder / name, f"is larger than {LARGEST_JSON:,} bytes", "use another model")
+    _verify(folder, patterns)
 
 
-def verify(folder: Path) -> None:
+def _verify(folder: Path, patterns: Sequence[str]) -> None:
     """Compare the files that a loader may open with the folder's manifest, where it has one.
 
-    Raises ModelError.
+    Hashing takes a second a gigabyte, so files that have not changed since are not hashed again.
     """
     if not (folder / storage.MANIFEST).is_file():
         return
-    names = [p.name for p in folder.iterdir() if any(fnmatch(p.name, pattern) for pattern in OPENED)]
+    key, state = (folder.absolute(), tuple(patterns)), _state(folder)
+    if _verified.get(key) == state:
+        return
+    names = [path.name for path in own_files(folder)]
     try:
         listed = read_json(folder / storage.MANIFEST, limit=storage.LARGEST_MANIFEST)["files"]
         plain = [name for name in listed if "/" not in name]
-        names += [name for name in plain if any(fnmatch(name, pattern) for pattern in OPENED)]
+        names += [name for name in plain if _named(name, OPENED)]
     except (ModelError, FileNotFoundError, KeyError, TypeError):
         pass  # verify_folder says so
-    problems = storage.verify_folder(folder, set(names))
+    problems = storage.verify_folder(folder, {name for name in names if _named(name, patterns)})
     if problems:
         _refuse(
             folder,
@@ -103,6 +124,14 @@ def verify(folder: Path) -> None:
             f"{_AGAIN}; after a training that was stopped, run it again with --resume; if you changed the "
             f"files on purpose, delete {storage.MANIFEST}",
         )
+    _verified[key] = state
+
+
+def _state(folder: Path) -> list[tuple[str, tuple[int, ...]]]:
+    """What changes when a file of the model is written again."""
+    files = [*own_files(folder), folder / storage.MANIFEST]
+    found = [(path.name, path.stat()) for path in files]
+    return [(name, (s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)) for name, s in found]
 
 
 def read_json(path: Path, *, limit: int = LARGEST_JSON) -> dict[str, Any]:
@@ -118,6 +147,14 @@ def read_json(path: Path, *, limit: int = LARGEST_JSON) -> dict[str, Any]:
     if not isinstance(value, dict):
         _refuse(path, "is not a JSON object", _AGAIN)
     return value
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The folder's config.json; empty where it has none. Raises ModelError."""
+    try:
+        return read_json(folder / "config.json", limit=_LARGEST_CONFIG)
+    except FileNotFoundError:
+        return {}
 
 
 # --- config.json -------------------------------------------------------------------------------------------

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from komrc import __version__, model_folder, storage
-from komrc.errors import ModelError
+from komrc.errors import ModelError, UsageError
 
 FILE = "komrc.json"
 FORMAT = 1
@@ -63,6 +64,40 @@ class ReaderSettings:
             )
         if not math.isfinite(self.null_score_diff_threshold):
             raise ModelError("must be a finite number", where="null_score_diff_threshold")
+
+    def fitted(self, longest: int, given: Mapping[str, Any]) -> ReaderSettings:
+        """With what a caller gave, and the rest as far as the model can read.
+
+        Args:
+            longest: tokens that the model can read at once.
+            given: settings by name.
+
+        Raises UsageError for a name that is no setting, and for a window that is too long for the model.
+        """
+        unknown = sorted(given.keys() - self.__dataclass_fields__.keys())
+        if unknown:
+            raise UsageError(
+                f"no setting is called {unknown[0]!r}",
+                where="Reader.load",
+                fix=f"choose from {', '.join(self.__dataclass_fields__)}",
+            )
+        wanted = replace(self, **given)
+        window = wanted.max_seq_length
+        if "max_seq_length" in given and window > longest:
+            raise UsageError(
+                f"windows of {window} tokens are longer than the model can read ({longest})",
+                where="max_seq_length",
+                fix=f"use a max_seq_length of {longest} or less",
+            )
+        window = min(window, longest)
+        if window >= self.max_seq_length:
+            return wanted
+        return replace(
+            wanted,
+            max_seq_length=window,
+            doc_stride=given.get("doc_stride", max(1, min(self.doc_stride, window // 2))),
+            max_query_length=given.get("max_query_length", max(1, min(self.max_query_length, window // 4))),
+        )
 
     def save(self, folder: Path) -> None:
         """Write komrc.json into the folder. Raises StorageError."""

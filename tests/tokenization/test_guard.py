@@ -12,7 +12,7 @@ import pytest
 
 from komrc.errors import ModelError
 from komrc.tokenization import load_tokenizer
-from komrc.tokenization.fit import check_reads, check_tokenizer, unknown_tokens
+from komrc.tokenization.fit import check_fit, check_reads, unknown_tokens
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SYLLABLES = sorted({chr(code) for code in range(0xAC00, 0xD7A4)})
@@ -42,14 +42,14 @@ def test_lower_case_over_a_cased_korean_vocabulary_is_refused(tmp_path: Path) ->
     assert unknown_tokens(load_tokenizer(folder), [TEXT])[0] == 0
     lowered = load_tokenizer(folder, do_lower_case=True)
     with pytest.raises(ModelError, match=r"\d+ % of the tokens.*unknown.*do_lower_case"):
-        check_tokenizer(lowered, {}, "here")
+        check_fit(lowered, {}, "here")
     written(tmp_path, PIECES, tokenizer_config={"do_lower_case": True, "strip_accents": False})
-    check_tokenizer(load_tokenizer(folder), {}, "here")
+    check_fit(load_tokenizer(folder), {}, "here")
 
 
 def test_a_vocabulary_that_is_not_korean_may_know_no_korean(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(written(tmp_path, [*SPECIAL, *LETTERS, *(f"##{c}" for c in LETTERS)]))
-    check_tokenizer(tokenizer, {}, "here")
+    check_fit(tokenizer, {}, "here")
     check_reads(tokenizer, ["plain words"], "a.json", "here")
     with pytest.raises(ModelError, match=r"75 % of the tokens of a\.json are unknown"):
         check_reads(tokenizer, ["세종 대왕은 반포 a"], "a.json", "here")
@@ -122,10 +122,10 @@ def test_a_tokenizer_of_another_model_is_refused(
 ) -> None:
     tokenizer = load_tokenizer(written(tmp_path, PIECES))
     if said is None:
-        check_tokenizer(tokenizer, config, "here")
+        check_fit(tokenizer, config, "here")
         return
     with pytest.raises(ModelError, match=said):
-        check_tokenizer(tokenizer, config, "here")
+        check_fit(tokenizer, config, "here")
 
 
 def test_a_token_type_that_the_model_lacks_is_refused(tmp_path: Path) -> None:
@@ -137,15 +137,15 @@ def test_a_token_type_that_the_model_lacks_is_refused(tmp_path: Path) -> None:
     )
     tokenizer.backend.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(ModelError, match="token type 2, the model has 2 types"):
-        check_tokenizer(load_tokenizer(tmp_path), {"type_vocab_size": 2}, "here")
+        check_fit(load_tokenizer(tmp_path), {"type_vocab_size": 2}, "here")
 
 
 def test_a_swapped_tokenizer_is_named_with_both_hashes(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(written(tmp_path, PIECES))
-    check_tokenizer(tokenizer, {}, "here")
-    check_tokenizer(tokenizer, {}, "here", trained_with=tokenizer.fingerprint)
+    check_fit(tokenizer, {}, "here")
+    check_fit(tokenizer, {}, "here", trained_with=tokenizer.fingerprint)
     with pytest.raises(ModelError) as caught:
-        check_tokenizer(tokenizer, {}, "here", trained_with="ab" * 32)
+        check_fit(tokenizer, {}, "here", trained_with="ab" * 32)
     assert tokenizer.fingerprint in str(caught.value) and "ab" * 32 in str(caught.value)
 
 

@@ -152,6 +152,7 @@ def _rows(
         rows += [
             ("tokenizer", args.tokenizer or "the embedded model's"),
             ("  context, tokens", _spread(reached.context_tokens)),
+            ("  unknown tokens", _share(reached.unknown_tokens, reached.tokens)),
             ("  answers at token boundaries", _share(reached.exact, reached.answers)),
             ("  best possible EM / F1", f"{reached.em:.1f} / {reached.f1:.1f}"),
         ]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from komrc import datasets, evaluation
+from komrc.cli import reader_options
 from komrc.errors import UsageError
 from komrc.types import ENGINES
 
@@ -54,6 +55,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default="auto",
         help="what runs --model (default: auto, what the folder and the installation have)",
     )
+    reader_options.add_model_arguments(parser)
     parser.add_argument(
         "--metric",
         choices=("korquad", "klue", "squad2"),
@@ -97,7 +99,13 @@ def run(args: argparse.Namespace) -> int:
         )
     examples = datasets.load_squad(args.data, skip_invalid=args.skip_invalid)
     if args.model is not None:
-        predictions = evaluation.predict(examples, args.model, args.engine)
+        predictions = evaluation.predict(
+            examples,
+            args.model,
+            args.engine,
+            model_type=args.model_type,
+            settings=reader_options.settings(args),
+        )
     else:
         predictions = evaluation.load_predictions(args.predictions)
     no_answer = evaluation.load_no_answer_scores(args.na_prob_file) if args.na_prob_file else None

@@ -101,7 +101,13 @@ def run(args: argparse.Namespace) -> int:
     _check(args, folder)
     kind, _, engine = args.engine.partition(":") if args.engine.startswith(RAY) else ("", "", args.engine)
     source = open_source(args.data, skip_invalid=args.skip_invalid, block=args.shard_size or BLOCK)
-    model = Model.of(args.model, engine=engine or "auto", trim_particles=args.trim_particles)
+    model = Model.of(
+        args.model,
+        engine=engine or "auto",
+        trim_particles=args.trim_particles,
+        model_type=args.model_type,
+        settings=reader_options.settings(args),
+    )
     try:
         done = (
             _to_folder(args, source, model, on_ray=kind == RAY) if folder else _to_file(args, source, model)

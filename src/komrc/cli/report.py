@@ -93,8 +93,8 @@ def run(args: argparse.Namespace) -> int:
         from komrc.tokenization import load_tokenizer
 
         folder = hub.resolve(args.model)
-        settings = ReaderSettings.load(folder)
         tokenizer = load_tokenizer(folder)
+        settings = ReaderSettings.load(folder).fitted(tokenizer.model_max_length, {})
         windows = WindowConfig(settings.max_seq_length, settings.doc_stride, settings.max_query_length)
     report = analyse(
         examples,

@@ -12,8 +12,16 @@ from komrc.errors import UsageError
 from komrc.types import ENGINES
 
 
-def _option(default: Any, help_text: str, *, low: float | None = None, choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"help": help_text, "low": low, "choices": choices})
+def _option(
+    default: Any,
+    help_text: str,
+    *,
+    low: float | None = None,
+    choices: tuple[str, ...] = (),
+    kind: type | None = None,
+) -> Any:
+    """``kind``: of a value that may be None."""
+    return field(default=default, metadata={"help": help_text, "low": low, "choices": choices, "kind": kind})
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,13 @@ class ServeOptions:
     tokenizer: str | None = _option(None, "tokenizer folder or hub id (default: the model's own)")
     model_name: str = _option("komrc", "the model's name under /v2/models")
     engine: str = _option("auto", "what runs the model", choices=ENGINES)
+    model_type: str | None = _option(None, "what the model is (default: as its config.json says)")
+    max_seq_length: int | None = _option(
+        None, "tokens of a window (default: as trained, and no more than the model reads)", low=1, kind=int
+    )
+    doc_stride: int | None = _option(
+        None, "tokens from one window's start to the next's (default: as trained)", low=1, kind=int
+    )
     host: str = _option("127.0.0.1", "address to listen on; 0.0.0.0 is every interface")
     port: int = _option(8888, "port to listen on; 0 takes a free one and logs it", low=0)
     workers: int = _option(1, "server processes, each with its own copy of the model", low=1)
@@ -72,7 +87,7 @@ class ServeOptions:
     def __post_init__(self) -> None:
         for one in fields(self):
             value, low, choices = getattr(self, one.name), one.metadata["low"], one.metadata["choices"]
-            if low is not None and not value >= low:  # `not >=`: NaN is refused too
+            if value is not None and low is not None and not value >= low:  # `not >=`: NaN is refused too
                 raise UsageError(f"{value} is too small", where=flag(one.name), fix=f"give at least {low}")
             if choices and value not in choices:
                 raise UsageError(
@@ -120,7 +135,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, A
     for one in fields(ServeOptions):
         text = environment.get(variable(one.name), "")
         if text:
-            values[one.name] = _convert(one.name, one.default, text)
+            example = one.default if one.metadata["kind"] is None else one.metadata["kind"](1)
+            values[one.name] = _convert(one.name, example, text)
     return values
 
 

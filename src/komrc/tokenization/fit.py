@@ -30,7 +30,7 @@ def unknown_tokens(tokenizer: ReaderTokenizer, texts: Iterable[str]) -> tuple[in
     return unknown, total
 
 
-def check_tokenizer(
+def check_fit(
     tokenizer: ReaderTokenizer, config: Mapping[str, Any], where: str, *, trained_with: str = ""
 ) -> None:
     """The guard of everything that reads with a model, and of training.

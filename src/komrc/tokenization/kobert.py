@@ -133,15 +133,16 @@ class KoBertTokenizer(PreTrainedTokenizerFast):
     @cached_property
     def idx2token(self) -> list[str]:
         """The pieces of the vocabulary in the order of their ids."""
-        pieces: list[str] = self.convert_ids_to_tokens(list(range(self.vocab_size)))
-        return pieces
+        return list(self.convert_ids_to_tokens(list(range(self.vocab_size))))
 
     @cached_property
     def token2idx(self) -> dict[str, int]:
         """The pieces of the vocabulary and their ids."""
         return {piece: number for number, piece in enumerate(self.idx2token)}
 
-    def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
+    def save_vocabulary(  # type: ignore[override]  # the library's own type has one file
+        self, save_directory: str, filename_prefix: str | None = None
+    ) -> tuple[str, ...]:
         """Write the SentencePiece model and ``vocab.txt`` into a folder; returns their paths.
 
         Raises ModelError where the tokenizer was read from tokenizer.json: that holds no SentencePiece model.

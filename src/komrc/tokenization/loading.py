@@ -37,7 +37,7 @@ def load_tokenizer(
         HubError: the download failed.
     """
     folder = hub.resolve(source, files=TOKENIZER_FILES, revision=revision)
-    model_folder.check(folder)
+    model_folder.check(folder, TOKENIZER_FILES)
     settings = _read_json(folder / "tokenizer_config.json")
     backend = _backend(folder, settings, do_lower_case)
     config = _read_json(folder / "config.json")
@@ -124,7 +124,7 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
             "holds no tokenizer: neither tokenizer.json nor a vocabulary",
             where=str(folder),
             fix="copy tokenizer.json, or vocab.txt and the like, from the model that it was trained from, "
-            "or name that with --tokenizer",
+            "or name that with --tokenizer (train, serve)",
         )
     # transformers would open the files that these name, wherever they are.
     for name, value in settings.items():
