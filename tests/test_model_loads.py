@@ -71,7 +71,7 @@ def loads(folder: Path, data: Path, out: Path) -> dict[str, Callable[[], object]
     student = made(out / "student") if not (out / "student").exists() else out / "student"
     return {
         "ask": lambda: Reader.load(folder, engine="torch"),
-        "predict": Model.of(str(folder), engine="torch").load,
+        "predict": lambda: Model.of(str(folder), engine="torch").load(),
         "evaluate": lambda: evaluation.predict([EXAMPLE], str(folder), "torch"),
         "serve": lambda: load_for_serving(ServeOptions(model=str(folder), engine="torch")),
         "export": lambda: export_model(folder, out / "onnx", data=data),
@@ -146,7 +146,7 @@ def test_a_tokenizer_that_cuts_korean_into_unknown_tokens_is_refused(
 
 def test_training_measures_its_own_data(data: Path, tmp_path: Path) -> None:
     folder = made(tmp_path / "model", vocab_size=99)
-    english = [piece for piece in PIECES[:5] + LETTERS[:94]]
+    english = PIECES[:99]
     (folder / "vocab.txt").write_text("\n".join(english), encoding="utf-8")
     with pytest.raises(ModelError, match=r"data\.json are unknown"):
         train_from(folder, data, tmp_path)

@@ -96,13 +96,15 @@ def check(folder: Path, patterns: Sequence[str] = OPENED) -> None:
             and (folder / name).stat().st_size > LARGEST_JSON
         ):
             _refuse(folder / name, f"is larger than {LARGEST_JSON:,} bytes", "use another model")
-    _verify(folder, patterns)
+    verify(folder, patterns)
 
 
-def _verify(folder: Path, patterns: Sequence[str]) -> None:
+def verify(folder: Path, patterns: Sequence[str] = OPENED) -> None:
     """Compare the files that a loader may open with the folder's manifest, where it has one.
 
     Hashing takes a second a gigabyte, so files that have not changed since are not hashed again.
+
+    Raises ModelError.
     """
     if not (folder / storage.MANIFEST).is_file():
         return

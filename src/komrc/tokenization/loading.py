@@ -119,6 +119,10 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
             where=str(folder),
             fix="check the path; a model folder has config.json, model.safetensors and tokenizer.json",
         )
+    # transformers would open the files that these name, wherever they are.
+    for name, value in settings.items():
+        if name.endswith("_file") and name != "special_tokens_map_file" and value is not None:
+            model_folder.member(folder, value, named_in=folder / "tokenizer_config.json")
     if not any(found for pattern in _VOCABULARIES for found in folder.glob(pattern)):
         raise ModelError(
             "holds no tokenizer: neither tokenizer.json nor a vocabulary",
@@ -126,10 +130,6 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
             fix="copy tokenizer.json, or vocab.txt and the like, from the model that it was trained from, "
             "or name that with --tokenizer (train, serve)",
         )
-    # transformers would open the files that these name, wherever they are.
-    for name, value in settings.items():
-        if name.endswith("_file") and name != "special_tokens_map_file" and value is not None:
-            model_folder.member(folder, value, named_in=folder / "tokenizer_config.json")
     try:
         from transformers import AutoTokenizer
     except ImportError as error:
