@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.probing import frozen_states, probe
-from komrc import hub
 from komrc.datasets import load_squad
 from komrc.features import WindowConfig, build_windows
 from komrc.modeling import SpanReader
 from komrc.modeling.span_reader import boundary_layer
+from komrc.models import hub
 from komrc.tokenization import load_tokenizer
 from komrc.training.dataset import WindowDataset
 from komrc.types import BOUNDARY_CLASSES

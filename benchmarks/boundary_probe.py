@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.probing import frozen_states, probe
-from komrc import hub
 from komrc.datasets import load_squad
 from komrc.features import WindowConfig, build_windows
 from komrc.modeling import SpanReader
+from komrc.models import hub
 from komrc.tokenization import load_tokenizer
 from komrc.training.dataset import WindowDataset
 from komrc.training.particle_labels import label_particles

@@ -21,16 +21,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from komrc import hub
 from komrc.datasets import load_squad
 from komrc.engines import Engine
-from komrc.engines.onnx import GRAPHS, OnnxEngine
+from komrc.engines.onnx import OnnxEngine
 from komrc.engines.torch import TorchEngine
 from komrc.errors import EngineError, ModelError, UsageError
 from komrc.features import WindowConfig, build_windows, collate
 from komrc.metrics import korquad
 from komrc.modeling import SpanReader
 from komrc.modeling.int8_nodes import OPSET, Int8Nodes, Quantized
+from komrc.models import hub
+from komrc.models.files import GRAPHS
 from komrc.reader import Reader
 from komrc.settings import ReaderSettings
 from komrc.storage import replacing_folder

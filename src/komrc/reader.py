@@ -116,14 +116,14 @@ class Reader:
 
         Raises HubError, ModelError, EngineError, UsageError.
         """
-        from komrc import hub, model_folder
+        from komrc.models import checks, files, hub
         from komrc.tokenization import check_fit, load_tokenizer
 
         folder = hub.resolve(model)
-        model_folder.check(folder)
+        checks.check(folder)
         settings = ReaderSettings.load(folder)
         found = load_tokenizer(folder if tokenizer is None else tokenizer)
-        config = model_folder.read_config(folder)
+        config = files.read_config(folder)
         where = str(folder if tokenizer is None else tokenizer)
         check_fit(found, config, where, trained_with=settings.tokenizer_sha256)
         return cls(

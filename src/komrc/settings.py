@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from komrc import __version__, model_folder, storage
+from komrc import __version__, storage
 from komrc.errors import ModelError, UsageError
+from komrc.models import files
 
 FILE = "komrc.json"
 FORMAT = 1
@@ -109,7 +110,7 @@ class ReaderSettings:
         doesn't know are left aside. Raises ModelError for a damaged file or a newer format."""
         path = folder / FILE
         try:
-            value = model_folder.read_json(path)
+            value = files.read_json(path)
         except FileNotFoundError:
             return cls()
         if value.get("format") != FORMAT:

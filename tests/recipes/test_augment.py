@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from komrc import hub
+from komrc.models import hub
 
 SCRIPT = Path(__file__).resolve().parents[2] / "recipes/komrc-small/augment.py"
 

@@ -14,9 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from komrc import datasets, hub, storage
+from komrc import datasets, storage
 from komrc.errors import EngineError, UsageError
 from komrc.metrics import korquad
+from komrc.models import hub
 from komrc.types import Answer, Example
 
 if TYPE_CHECKING:

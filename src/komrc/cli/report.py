@@ -87,8 +87,8 @@ def run(args: argparse.Namespace) -> int:
             other = evaluation.trim_predictions(examples, other or {})
     tokenizer = windows = None
     if args.model is not None:
-        from komrc import hub
         from komrc.features import WindowConfig
+        from komrc.models import hub
         from komrc.settings import ReaderSettings
         from komrc.tokenization import load_tokenizer
 

@@ -7,10 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from komrc import model_folder
 from komrc.engines import Engine
-from komrc.engines.onnx import GRAPHS, OnnxEngine
+from komrc.engines.onnx import OnnxEngine
 from komrc.errors import EngineError, UsageError
+from komrc.models import checks
+from komrc.models.files import GRAPHS
 from komrc.types import ENGINES, EngineName
 
 __all__ = ["EngineName", "chosen_engine", "load_engine"]
@@ -48,7 +49,7 @@ def chosen_engine(folder: Path, engine: EngineName = "auto") -> _Chosen:
         raise UsageError(
             f"no engine is called {engine!r}", where="engine", fix=f"choose {', '.join(ENGINES)}"
         )
-    model_folder.check(folder)
+    checks.check(folder)
     graphs = [name for name, graph in GRAPHS.items() if (folder / graph).is_file()]
     match engine:
         case "torch" | "torch-bf16" | "onnx-int8" | "openvino" | "openvino-bf16":

@@ -18,15 +18,14 @@ from numpy.typing import NDArray
 from komrc.engines import Batch, Logits
 from komrc.engines.portions import TOKENS, in_portions
 from komrc.errors import EngineError, ModelError
-from komrc.model_folder import read_header
+from komrc.models.checks import read_header
+from komrc.models.files import GRAPHS, WEIGHTS
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 logger = logging.getLogger(__name__)
 
-GRAPHS = {"onnx": "model.onnx", "onnx-int8": "model-int8.onnx"}
-WEIGHTS = "model.safetensors"
 HEADER_KEY = "weights_header_sha256"  # in a graph that reads its weights out of WEIGHTS
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds of processor time in so many of the clock
 OUTPUTS = ("start", "end", "drop_front", "drop_back")

@@ -14,11 +14,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from komrc.errors import ModelError
-from komrc.model_folder import longest_window
 from komrc.modeling import packing
 from komrc.modeling.names import COMMON
 from komrc.modeling.packing import Packing
-from komrc.modeling.weights import CONFIG, WEIGHTS, read_config, read_weights
+from komrc.modeling.weights import read_config, read_weights
+from komrc.models.files import CONFIG, WEIGHTS, longest_window
 from komrc.types import BOUNDARY_CLASSES
 
 if TYPE_CHECKING:

@@ -11,20 +11,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from komrc import model_folder
 from komrc.errors import ModelError
 from komrc.modeling.names import agreed_architecture, recognised
 from komrc.modeling.quantized import is_quantized, load_quantized
+from komrc.models import checks, files
+from komrc.models.files import CONFIG, PICKLED, SHARDS, WEIGHTS
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 logger = logging.getLogger(__name__)
 
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-SHARDS = "model.safetensors.index.json"
-PICKLED = "pytorch_model.bin"
 # A checkpoint of another task may have three classes; a span has a start and an end.
 _LEFT_OUT = frozenset({"num_labels", "id2label", "label2id", "transformers_version"})
 # What transformers' models read from a configuration although its class doesn't declare it. Left out, they
@@ -54,16 +51,16 @@ def read_config(
 
     path = folder / CONFIG
     if folder.is_dir():
-        model_folder.check(folder)
+        checks.check(folder)
     try:
-        values = model_folder.read_json(path)
+        values = files.read_json(path)
     except FileNotFoundError:
         raise ModelError(
             "no config.json in the model folder",
             where=str(folder),
             fix="name a folder that training wrote, or a hub id such as monologg/kobert",
         ) from None
-    model_folder.check_config(values, path)
+    checks.check_config(values, path)
     found = values.pop("model_type", None)
     if not isinstance(found, str | None):
         raise ModelError(f"model_type must be text, found {found!r}", where=str(path), fix="correct it")
@@ -92,7 +89,7 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     Raises ModelError.
     """
     if folder.is_dir():
-        model_folder.check(folder)
+        checks.check(folder)
     if (folder / WEIGHTS).is_file():
         return _read_safetensors(folder / WEIGHTS)
     if (folder / SHARDS).is_file():
@@ -132,14 +129,14 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 def _read_shards(folder: Path) -> dict[str, torch.Tensor]:
     index = folder / SHARDS
     try:
-        names = sorted(set(model_folder.read_json(index)["weight_map"].values()))
+        names = sorted(set(files.read_json(index)["weight_map"].values()))
     except (KeyError, AttributeError, TypeError) as error:
         raise ModelError(
             f"can't be read ({error})", where=str(index), fix="copy or download the model again"
         ) from error
     tensors: dict[str, torch.Tensor] = {}
     for name in names:
-        tensors.update(_read_safetensors(model_folder.member(folder, name, named_in=index)))
+        tensors.update(_read_safetensors(checks.member(folder, name, named_in=index)))
     return tensors
 
 

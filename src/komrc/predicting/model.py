@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from komrc import __version__, hub, model_folder, storage
+from komrc import __version__, storage
 from komrc.engines.loading import EngineName, chosen_engine
 from komrc.errors import ModelError
+from komrc.models import files, hub
 from komrc.reader import Reader
 
 
@@ -80,5 +81,5 @@ class Model:
 def _digest(folder: Path) -> str:
     """Of the model's own files by name and content: changes when the model is trained again, and not when
     answers or a README are written beside it."""
-    facts = [f"{storage.sha256_file(path)} {path.name}" for path in model_folder.own_files(folder)]
+    facts = [f"{storage.sha256_file(path)} {path.name}" for path in files.own_files(folder)]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()

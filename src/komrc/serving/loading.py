@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from komrc import hub
 from komrc.errors import ModelError
+from komrc.models import hub
 from komrc.reader import Reader
 from komrc.serving.options import ServeOptions
 

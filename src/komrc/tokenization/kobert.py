@@ -19,19 +19,11 @@ except ModuleNotFoundError as error:
         "pip install 'komrc[train]'. komrc.tokenization.load_tokenizer reads KoBERT's files without it."
     ) from error
 
-from komrc import hub
 from komrc.errors import ModelError
-from komrc.tokenization.kobert_backend import MODEL_FILE, SPIECE_FILE, VOCAB_FILE, build_backend, is_kobert
+from komrc.models import hub
+from komrc.models.files import KOBERT_MODEL, KOBERT_SPIECE, KOBERT_TOKENIZER, VOCAB
+from komrc.tokenization.kobert_backend import build_backend, is_kobert
 from komrc.tokenization.offsets import ExactEncoding, OffsetRepair
-
-HUB_FILES = (
-    MODEL_FILE,
-    SPIECE_FILE,
-    VOCAB_FILE,
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-)
 
 
 class KoBertTokenizer(PreTrainedTokenizerFast):
@@ -53,8 +45,8 @@ class KoBertTokenizer(PreTrainedTokenizerFast):
     """
 
     vocab_files_names = {  # noqa: RUF012 - the library's way
-        "vocab_file": MODEL_FILE,
-        "vocab_txt": VOCAB_FILE,
+        "vocab_file": KOBERT_MODEL,
+        "vocab_txt": VOCAB,
         "tokenizer_file": "tokenizer.json",
     }
     model_input_names = ["input_ids", "token_type_ids", "attention_mask"]  # noqa: RUF012 - the library's way
@@ -73,8 +65,8 @@ class KoBertTokenizer(PreTrainedTokenizerFast):
         # Given, it is saved too, so that AutoTokenizer returns token types where this class is not imported.
         kwargs.setdefault("model_input_names", list(self.model_input_names))
         if tokenizer_file is None and "tokenizer_object" not in kwargs:
-            spm = Path(vocab_file or MODEL_FILE)
-            vocab = None if vocab_txt is None and is_kobert(spm) else Path(vocab_txt or VOCAB_FILE)
+            spm = Path(vocab_file or KOBERT_MODEL)
+            vocab = None if vocab_txt is None and is_kobert(spm) else Path(vocab_txt or VOCAB)
             kwargs["tokenizer_object"] = build_backend(spm, vocab, do_lower_case=do_lower_case)
         super().__init__(  # type: ignore[no-untyped-call]
             tokenizer_file=tokenizer_file, do_lower_case=do_lower_case, **kwargs
@@ -103,19 +95,19 @@ class KoBertTokenizer(PreTrainedTokenizerFast):
         offline = True if kwargs.pop("local_files_only", False) else None
         folder = hub.resolve(
             os.fspath(pretrained_model_name_or_path),
-            files=HUB_FILES,
+            files=KOBERT_TOKENIZER,
             revision=revision,
             offline=offline,
             cache_dir=cache_dir,
         )
-        own = any((folder / name).is_file() for name in ("tokenizer.json", MODEL_FILE))
-        if not own and is_kobert(folder / SPIECE_FILE):
+        own = any((folder / name).is_file() for name in ("tokenizer.json", KOBERT_MODEL))
+        if not own and is_kobert(folder / KOBERT_SPIECE):
             for option in ("trust_remote_code", "use_fast"):
                 kwargs.pop(option, None)
-            return cls(folder / SPIECE_FILE, **kwargs)
+            return cls(folder / KOBERT_SPIECE, **kwargs)
         if not own:
             raise ModelError(
-                f"holds neither tokenizer.json nor KoBERT's {MODEL_FILE} and {VOCAB_FILE}"
+                f"holds neither tokenizer.json nor KoBERT's {KOBERT_MODEL} and {VOCAB}"
                 if folder.is_dir()
                 else "there is no such folder",
                 where=str(folder),
@@ -153,10 +145,10 @@ class KoBertTokenizer(PreTrainedTokenizerFast):
                 "the SentencePiece model is not at hand: the tokenizer was read from tokenizer.json",
                 where=str(save_directory),
                 fix="use save_pretrained, which writes tokenizer.json, or copy "
-                f"{MODEL_FILE} from monologg/kobert",
+                f"{KOBERT_MODEL} from monologg/kobert",
             )
         prefix = f"{filename_prefix}-" if filename_prefix else ""
-        model, vocab = (Path(save_directory) / f"{prefix}{name}" for name in (MODEL_FILE, VOCAB_FILE))
+        model, vocab = (Path(save_directory) / f"{prefix}{name}" for name in (KOBERT_MODEL, VOCAB))
         model.parent.mkdir(parents=True, exist_ok=True)
         if not (model.exists() and model.samefile(source)):
             shutil.copyfile(source, model)

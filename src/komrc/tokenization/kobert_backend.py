@@ -22,11 +22,9 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from komrc.errors import ModelError
+from komrc.models.files import KOBERT_MODEL
 from komrc.tokenization.vocabulary import read_vocab
 
-MODEL_FILE = "tokenizer_78b3253a26.model"
-VOCAB_FILE = "vocab.txt"
-SPIECE_FILE = "spiece.model"  # skt/kobert-base-v1: one file, its pieces in the order of the ids
 SPECIAL_TOKENS = ("[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]")
 
 # Low enough that no text reaches a special token through the unigram lattice ("［ＣＬＳ］" normalizes to its
@@ -148,7 +146,7 @@ def _read_model(path: Path) -> tuple[list[str], dict[str, float]]:
         raise ModelError(
             "is a SentencePiece model, but not KoBERT's",
             where=str(path),
-            fix=f"take {MODEL_FILE} from monologg/kobert or monologg/distilkobert",
+            fix=f"take {KOBERT_MODEL} from monologg/kobert or monologg/distilkobert",
         )
     return pieces, scores
 

@@ -8,15 +8,13 @@ from typing import Any
 
 import tokenizers
 
-from komrc import hub, model_folder
 from komrc.errors import ModelError
+from komrc.models import checks, files, hub
 from komrc.tokenization import kobert_backend
 from komrc.tokenization.reader_tokenizer import ReaderTokenizer
 from komrc.tokenization.wordpiece import build_wordpiece
 
-TOKENIZER_FILES = ("*.json", "*.txt", "*.model")
 _WORDPIECE_CLASSES = ("Bert", "DistilBert", "Electra", "ConvBert", "MobileBert", "Funnel", "Lxmert")
-_VOCABULARIES = ("vocab*", "*.model", "merges.txt")  # what a tokenizer is made from
 _FEWEST_PIECES = 10  # special tokens alone are no vocabulary
 _SHORTEST_WINDOW = 8  # a smaller model_max_length is a mistake
 _NO_LIMIT = 1_000_000  # transformers writes 1e30 where a tokenizer knows no limit
@@ -36,8 +34,8 @@ def load_tokenizer(
         ModelError: the folder holds no tokenizer, or one that exists as a slow tokenizer only.
         HubError: the download failed.
     """
-    folder = hub.resolve(source, files=TOKENIZER_FILES, revision=revision)
-    model_folder.check(folder, TOKENIZER_FILES)
+    folder = hub.resolve(source, files=files.TOKENIZER, revision=revision)
+    checks.check(folder, files.TOKENIZER)
     settings = _read_json(folder / "tokenizer_config.json")
     backend = _backend(folder, settings, do_lower_case)
     config = _read_json(folder / "config.json")
@@ -57,7 +55,7 @@ def load_tokenizer(
 def _read_json(path: Path) -> dict[str, Any]:
     """The file's object; empty where there is no such file."""
     try:
-        return model_folder.read_json(path)
+        return files.read_json(path)
     except FileNotFoundError:
         return {}
 
@@ -76,18 +74,18 @@ def _backend(folder: Path, settings: dict[str, Any], do_lower_case: bool | None)
             ) from error
         return _heeds_lower(ready, folder) if do_lower_case else ready
     lower = _lower(settings, do_lower_case)
-    spm, spiece = folder / kobert_backend.MODEL_FILE, folder / kobert_backend.SPIECE_FILE
+    spm, spiece = folder / files.KOBERT_MODEL, folder / files.KOBERT_SPIECE
     if spm.is_file():
-        return kobert_backend.build_backend(spm, folder / kobert_backend.VOCAB_FILE, do_lower_case=lower)
+        return kobert_backend.build_backend(spm, folder / files.VOCAB, do_lower_case=lower)
     if spiece.is_file() and kobert_backend.is_kobert(spiece):
         return kobert_backend.build_backend(spiece, None, do_lower_case=lower)
     kind = (
         str(settings.get("tokenizer_class") or "BertTokenizer").removesuffix("Fast").removesuffix("Tokenizer")
     )
-    if (folder / "vocab.txt").is_file() and kind in _WORDPIECE_CLASSES:
+    if (folder / files.VOCAB).is_file() and kind in _WORDPIECE_CLASSES:
         special = _read_json(folder / "special_tokens_map.json")
         added = _read_json(folder / "added_tokens.json")
-        return build_wordpiece(folder / "vocab.txt", settings, special, added, lower=lower)
+        return build_wordpiece(folder / files.VOCAB, settings, special, added, lower=lower)
     found = _converted(folder, settings)
     return _heeds_lower(found, folder) if do_lower_case else found
 
@@ -113,7 +111,7 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
         "save a fast tokenizer into the folder: AutoTokenizer.from_pretrained(…).save_pretrained(folder) "
         "writes tokenizer.json where one exists"
     )
-    if not any(found for pattern in TOKENIZER_FILES for found in folder.glob(pattern)):
+    if not any(found for pattern in files.TOKENIZER for found in folder.glob(pattern)):
         raise ModelError(
             "holds no model: there is neither a config.json nor a tokenizer",
             where=str(folder),
@@ -122,8 +120,8 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
     # transformers would open the files that these name, wherever they are.
     for name, value in settings.items():
         if name.endswith("_file") and name != "special_tokens_map_file" and value is not None:
-            model_folder.member(folder, value, named_in=folder / "tokenizer_config.json")
-    if not any(found for pattern in _VOCABULARIES for found in folder.glob(pattern)):
+            checks.member(folder, value, named_in=folder / "tokenizer_config.json")
+    if not any(found for pattern in files.VOCABULARIES for found in folder.glob(pattern)):
         raise ModelError(
             "holds no tokenizer: neither tokenizer.json nor a vocabulary",
             where=str(folder),
@@ -197,7 +195,7 @@ def _pad_id(
 
 
 def _max_length(settings: dict[str, Any], config: dict[str, Any]) -> int:
-    said, limit = settings.get("model_max_length"), model_folder.longest_window(config)
+    said, limit = settings.get("model_max_length"), files.longest_window(config)
     limits = [] if limit is None else [limit]
     if isinstance(said, int) and _SHORTEST_WINDOW <= said < _NO_LIMIT:
         limits.append(said)

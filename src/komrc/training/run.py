@@ -19,12 +19,13 @@ import torch
 from numpy.typing import NDArray
 from transformers import TrainingArguments, set_seed
 
-from komrc import hub, model_folder, storage
+from komrc import storage
 from komrc.datasets import Loaded, read_squad
 from komrc.engines.torch import TorchEngine
 from komrc.errors import StorageError, UsageError
 from komrc.features import WindowConfig, Windows, cached_windows
 from komrc.modeling import SpanReader
+from komrc.models import files, hub
 from komrc.settings import ReaderSettings
 from komrc.tokenization import ReaderTokenizer, check_fit, check_reads, load_tokenizer
 from komrc.training import checkpoints, machine, outputs, preflight, processes, saving
@@ -427,7 +428,7 @@ class _Run:
             folder = self._resolve(name)
             tokenizer = load_tokenizer(folder)
             trained_with = ReaderSettings.load(folder).tokenizer_sha256
-            check_fit(tokenizer, model_folder.read_config(folder), name, trained_with=trained_with)
+            check_fit(tokenizer, files.read_config(folder), name, trained_with=trained_with)
             check_tokenizer(name, tokenizer.fingerprint, self.tokenizer.fingerprint)
             teachers.append(SpanReader.trained(folder))
         begin = time.monotonic()

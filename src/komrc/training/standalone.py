@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
-from komrc import hub, storage
+from komrc import storage
 from komrc.datasets import read_squad
 from komrc.errors import UsageError
 from komrc.modeling import SpanReader
+from komrc.models import hub
 from komrc.settings import ReaderSettings
 from komrc.tokenization import check_fit, load_tokenizer
 from komrc.training import machine, outputs
