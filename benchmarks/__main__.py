@@ -28,8 +28,9 @@ import numpy as np
 from benchmarks import gemm, report, workload
 from benchmarks.machine import describe
 from benchmarks.rounds import ROOT, Summary, interleaved, running, say
-from komrc import hub, load_squad
+from komrc import load_squad
 from komrc.features import WindowConfig, build_windows
+from komrc.models import hub
 from komrc.tokenization import load_tokenizer
 from komrc.types import ENGINES
 

@@ -18,11 +18,11 @@ import numpy as np
 from benchmarks.machine import forget_peak, peak_memory
 from benchmarks.recipe2020 import features
 from benchmarks.workload import SHARED, questions
-from komrc import hub
 from komrc.decoding import DecodeConfig, decode
 from komrc.engines import Logits
 from komrc.features import WindowConfig, build_windows
 from komrc.metrics import korquad
+from komrc.models import hub
 from komrc.tokenization import load_tokenizer
 from komrc.types import Example
 

@@ -19,12 +19,13 @@ import onnx
 
 from benchmarks.rounds import say
 from benchmarks.workload import questions, spread
-from komrc import hub, load_squad
+from komrc import load_squad
 from komrc.engines.onnx import OnnxEngine
 from komrc.export import optimize, quantize_graph, write_graph
 from komrc.features import WindowConfig, build_windows, collate
 from komrc.metrics import korquad
 from komrc.modeling import SpanReader
+from komrc.models import hub
 from komrc.reader import Reader
 from komrc.settings import ReaderSettings
 from komrc.tokenization import ReaderTokenizer, load_tokenizer

@@ -174,8 +174,8 @@ def needed(
 def korquad_work(*, mean: float = 1.0, beside: float = 0.0) -> Work:
     """The questions of KorQuAD v1.0 dev: a mean reading time shared out by the windows' tokens."""
     from benchmarks.workload import questions
-    from komrc import hub
     from komrc.features import WindowConfig, build_windows
+    from komrc.models import hub
     from komrc.tokenization import load_tokenizer
 
     examples = questions()
@@ -285,8 +285,8 @@ def check(*, quick: bool) -> dict[str, Any]:
     from benchmarks.machine import describe
     from benchmarks.serving import Server
     from benchmarks.workload import questions, spread
-    from komrc import hub
     from komrc.features import WindowConfig, build_windows
+    from komrc.models import hub
     from komrc.tokenization import load_tokenizer
 
     machine = describe()

@@ -25,7 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from komrc import Reader, hub, load_squad
+from komrc import Reader, load_squad
+from komrc.models import hub
 
 Pair = tuple[str, str]
 

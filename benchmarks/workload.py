@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.rounds import ROOT, say
-from komrc import Reader, hub, load_squad
+from komrc import Reader, load_squad
+from komrc.models import hub
 from komrc.types import Example
 
 PEERS = ROOT / "benchmarks/peers.txt"

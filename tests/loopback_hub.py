@@ -4,7 +4,7 @@
     with LoopbackHub(root) as hub:
         hub.use(monkeypatch, tmp_path / "cache")          # this process: endpoint and cache
         env = hub.environment(tmp_path / "home")          # or a subprocess: update os.environ's copy with it
-        folder = komrc.hub.resolve("monologg/kobert")
+        folder = komrc.models.hub.resolve("monologg/kobert")
         assert "/monologg/kobert/resolve/…/config.json" in hub.paths
 
 Repositories are the folders ``root/owner/name``; each has one commit, which is also ``main``. Names in

@@ -13,13 +13,14 @@ import torch
 from support.batches import random_batch, tokens, window
 from transformers import AutoConfig, AutoModelForQuestionAnswering
 
-from komrc import hub, storage
+from komrc import storage
 from komrc.data import load_squad
 from komrc.engines import Batch
 from komrc.engines.onnx import OnnxEngine
 from komrc.errors import ModelError, UsageError
 from komrc.export import OPSET, export_model, optimize, quantize_graph, write_graph
 from komrc.modeling import SpanReader
+from komrc.models import hub
 from komrc.reader import Reader
 from komrc.tokenization import load_tokenizer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from komrc.data import load_squad
-from komrc.hub import sample_data
+from komrc.models.hub import sample_data
 from komrc.types import Example
 
 PARTICLES = "은는이가을를에의로으와과도만"

@@ -7,7 +7,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from komrc import particles
 from komrc.data import read_json, read_predictions
@@ -77,11 +77,21 @@ def evaluate(
     return {"exact_match": scores["exact_match"], "f1": scores["f1"]}
 
 
-def predict(examples: Sequence[Example], model: str, engine: EngineName = "auto") -> dict[str, str]:
-    """The best answer to each question, by the model of a folder or hub id; progress on stderr."""
+def predict(
+    examples: Sequence[Example],
+    model: str,
+    engine: EngineName = "auto",
+    *,
+    model_type: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, str]:
+    """The best answer to each question, by the model of a folder or hub id; progress on stderr.
+
+    ``model_type`` and ``settings`` (the overrides): see ``Reader.load``.
+    """
     from komrc.reader import Reader  # loads an engine's library
 
-    reader = Reader.load(model, engine=engine)
+    reader = Reader.load(model, engine=engine, model_type=model_type, **(settings or {}))
     predictions = reader.read_examples(examples, progress=True)
     return {p.id: p.answers[0].text if p.answers else "" for p in predictions}
 

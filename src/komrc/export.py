@@ -12,7 +12,7 @@ import json
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,20 +21,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from komrc import hub
 from komrc.data import load_squad
 from komrc.engines import Engine
-from komrc.engines.onnx import GRAPHS, OnnxEngine
+from komrc.engines.onnx import OnnxEngine
 from komrc.engines.torch import TorchEngine
 from komrc.errors import EngineError, ModelError, UsageError
 from komrc.features import WindowConfig, build_windows, collate
 from komrc.metrics import korquad
 from komrc.modeling import SpanReader
 from komrc.modeling.int8_nodes import OPSET, Int8Nodes, Quantized
+from komrc.models import hub
+from komrc.models.files import GRAPHS
 from komrc.reader import Reader
 from komrc.settings import ReaderSettings
 from komrc.storage import replacing_folder
-from komrc.tokenization import ReaderTokenizer, load_tokenizer
+from komrc.tokenization import ReaderTokenizer, check_fit, load_tokenizer
 
 if TYPE_CHECKING:
     from komrc.types import Example
@@ -68,6 +69,8 @@ def export_model(
     quantize: Literal["int8"] | None = None,
     data: Path | None = None,
     max_em_drop: float = 0.5,
+    model_type: str | None = None,
+    lengths: Mapping[str, int] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Write ``output``, a folder that ``Reader.load(output, engine="onnx")`` reads without torch.
@@ -77,6 +80,8 @@ def export_model(
         quantize: "int8", or None for fp32.
         data: KorQuAD-format questions to check it on; None: the sample that the package carries.
         max_em_drop: points of EM that int8 may lose against fp32.
+        model_type: what the model must be; None takes what the folder says.
+        lengths: settings such as max_seq_length to check and write in place of the folder's.
         say: told of each step.
 
     Raises ModelError where the export doesn't compute what torch computes, or loses more than
@@ -89,10 +94,13 @@ def export_model(
     if not any(example.answers for example in examples):
         raise UsageError("no question has an answer to compare with", where=str(data))
     source = hub.resolve(model)
-    reader = SpanReader.from_pretrained(source)
+    reader = SpanReader.trained(source, model_type=model_type)
     tokenizer = load_tokenizer(source)
+    settings = ReaderSettings.load(source)
+    config = reader.config.to_dict()
+    check_fit(tokenizer, config, str(source), trained_with=settings.tokenizer_sha256)
     settings = replace(
-        ReaderSettings.load(source),
+        settings.fitted(min(tokenizer.model_max_length, reader.max_positions), lengths or {}),
         boundary_head=reader.boundary is not None,
         tokenizer_sha256=tokenizer.fingerprint,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +17,7 @@ from komrc import answers as shaping
 from komrc.decoding import Candidate, DecodeConfig, decode
 from komrc.engines import Batch, Engine, Logits
 from komrc.engines.loading import EngineName, load_engine
-from komrc.errors import EngineError, InputError, ModelError, UsageError, check_whole_number
+from komrc.errors import EngineError, InputError, UsageError, check_whole_number
 from komrc.features import WindowConfig, Windows, batches, build_windows, collate
 from komrc.progress import track
 from komrc.settings import ReaderSettings
@@ -108,6 +108,8 @@ class Reader:
         *,
         engine: EngineName = "auto",
         trim_particles: Literal["kiwi"] | None = None,
+        model_type: str | None = None,
+        tokenizer: str | Path | None = None,
         **overrides: Any,
     ) -> Reader:
         """A reader for a model folder, a hub id, or (None) the model that the package carries.
@@ -115,39 +117,28 @@ class Reader:
         Args:
             engine: "auto" takes what the folder and the installation have.
             trim_particles: see the class.
+            model_type: what the model must be, such as "kobert"; None takes what the folder says.
+            tokenizer: a folder or hub id; None: the model's own.
             overrides: settings to use instead of the folder's, by their names in ReaderSettings.
+
+        The window is as long as the settings say, and no longer than the model can read.
 
         Raises HubError, ModelError, EngineError, UsageError.
         """
-        from komrc import hub, model_folder
-        from komrc.tokenization import load_tokenizer
+        from komrc.models import checks, files, hub
+        from komrc.tokenization import check_fit, load_tokenizer
 
         folder = hub.resolve(model)
-        model_folder.check(folder)
-        model_folder.verify(folder)
+        checks.check(folder)
         settings = ReaderSettings.load(folder)
-        unknown = sorted(set(overrides) - set(ReaderSettings.__dataclass_fields__))
-        if unknown:
-            raise UsageError(
-                f"no setting is called {unknown[0]!r}",
-                where="Reader.load",
-                fix=f"choose from {', '.join(ReaderSettings.__dataclass_fields__)}",
-            )
-        try:
-            settings = replace(settings, **overrides)
-        except ModelError as error:
-            raise UsageError(error.what, where=error.where, fix=error.fix) from error
-        if "doc_stride" in overrides and settings.doc_stride > settings.max_seq_length:
-            raise UsageError(
-                f"a step of {settings.doc_stride} tokens is longer than a window of"
-                f" {settings.max_seq_length}",
-                where="doc_stride",
-                fix="use about a third of max_seq_length",
-            )
+        found = load_tokenizer(folder if tokenizer is None else tokenizer)
+        config = files.read_config(folder)
+        where = str(folder if tokenizer is None else tokenizer)
+        check_fit(found, config, where, trained_with=settings.tokenizer_sha256)
         return cls(
-            load_tokenizer(folder),
-            load_engine(folder, engine),
-            settings,
+            found,
+            load_engine(folder, engine, model_type=model_type),
+            settings.fitted(found.model_max_length, overrides),
             trim_particles=trim_particles,
         )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from komrc import __version__, model_folder, storage
-from komrc.errors import ModelError
+from komrc import __version__, storage
+from komrc.errors import ModelError, UsageError
+from komrc.models import files
 
 FILE = "komrc.json"
 FORMAT = 1
@@ -64,6 +66,50 @@ class ReaderSettings:
         if not math.isfinite(self.null_score_diff_threshold):
             raise ModelError("must be a finite number", where="null_score_diff_threshold")
 
+    def fitted(self, longest: int, given: Mapping[str, Any]) -> ReaderSettings:
+        """With what a caller gave, and the rest as far as the model can read.
+
+        Args:
+            longest: tokens that the model can read at once.
+            given: settings by name.
+
+        Raises UsageError for a name that is no setting, for values that are none, for a step longer than a
+        window and for a window that is too long for the model.
+        """
+        unknown = sorted(given.keys() - self.__dataclass_fields__.keys())
+        if unknown:
+            raise UsageError(
+                f"no setting is called {unknown[0]!r}",
+                where="Reader.load",
+                fix=f"choose from {', '.join(self.__dataclass_fields__)}",
+            )
+        try:
+            wanted = replace(self, **given)
+        except ModelError as error:
+            raise UsageError(error.what, where=error.where, fix=error.fix) from error
+        window = wanted.max_seq_length
+        if "doc_stride" in given and wanted.doc_stride > window:
+            raise UsageError(
+                f"a step of {wanted.doc_stride} tokens is longer than a window of {window}",
+                where="doc_stride",
+                fix="use about a third of max_seq_length",
+            )
+        if "max_seq_length" in given and window > longest:
+            raise UsageError(
+                f"windows of {window} tokens are longer than the model can read ({longest})",
+                where="max_seq_length",
+                fix=f"use a max_seq_length of {longest} or less",
+            )
+        window = min(window, longest)
+        if window >= self.max_seq_length:
+            return wanted
+        return replace(
+            wanted,
+            max_seq_length=window,
+            doc_stride=given.get("doc_stride", max(1, min(self.doc_stride, window // 2))),
+            max_query_length=given.get("max_query_length", max(1, min(self.max_query_length, window // 4))),
+        )
+
     def save(self, folder: Path) -> None:
         """Write komrc.json into the folder. Raises StorageError."""
         storage.write_json(folder / FILE, {"format": FORMAT, **asdict(self)})
@@ -74,7 +120,7 @@ class ReaderSettings:
         doesn't know are left aside. Raises ModelError for a damaged file or a newer format."""
         path = folder / FILE
         try:
-            value = model_folder.read_json(path)
+            value = files.read_json(path)
         except FileNotFoundError:
             return cls()
         if value.get("format") != FORMAT:

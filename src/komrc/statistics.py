@@ -54,6 +54,8 @@ class Reach:
     em: float
     f1: float
     context_tokens: Lengths
+    unknown_tokens: int = 0  # of all tokens of the contexts
+    tokens: int = 0
 
 
 def describe(examples: Sequence[Example]) -> Statistics:
@@ -77,12 +79,14 @@ def reach(
     questions = answers = exact = 0
     em = f1 = 0.0
     lengths: list[int] = []
+    unknown = 0
     for batch in track(batches, total=len(batches), what="tokenizing"):
         encodings = tokenizer.encode_many([context for context, _ in batch])
         for (context, group), encoding in zip(batch, encodings, strict=True):
             starts = [start for start, _ in encoding.offsets]
             ends = [end for _, end in encoding.offsets]
             lengths.append(len(starts))
+            unknown += sum(token in tokenizer.unknown_ids for token in encoding.ids)
             for example in group:
                 spans = [_cover(context, gold, starts, ends, max_answer_length) for gold in example.answers]
                 texts = [gold.text for gold in example.answers]
@@ -96,7 +100,16 @@ def reach(
     context_tokens = _lengths(lengths)
     if context_tokens is None:
         return None
-    return Reach(questions, answers, exact, 100.0 * em / questions, 100.0 * f1 / questions, context_tokens)
+    return Reach(
+        questions,
+        answers,
+        exact,
+        100.0 * em / questions,
+        100.0 * f1 / questions,
+        context_tokens,
+        unknown,
+        sum(lengths),
+    )
 
 
 def _by_context(examples: Sequence[Example]) -> list[tuple[str, list[Example]]]:

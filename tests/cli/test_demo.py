@@ -14,11 +14,12 @@ import pytest
 
 pytest.importorskip("torch")
 
-from komrc import Reader, hub
+from komrc import Reader
 from komrc.cli import build_parser, demo, main
 from komrc.data import load_squad
 from komrc.errors import UsageError
 from komrc.metrics import korquad
+from komrc.models import hub
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from packaging.requirements import Requirement
 from support.batches import random_batch, tokens, window
 from transformers import BertConfig, BertForQuestionAnswering
 
-from komrc import hub
 from komrc.engines import Batch
 from komrc.engines.loading import load_engine
 from komrc.engines.onnx import OnnxEngine
@@ -26,6 +25,7 @@ from komrc.errors import EngineError, ModelError
 from komrc.modeling import SpanReader
 from komrc.modeling.quantized import save_quantized
 from komrc.modeling.quantized_graph import write_graph
+from komrc.models import hub
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG: dict[str, Any] = {

@@ -106,7 +106,7 @@ def test_what_the_models_tables_do_not_hold_is_an_error_and_not_zeros(tmp_path: 
 
 
 def test_without_openvino_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    from komrc import hub
+    from komrc.models import hub
 
     monkeypatch.setattr(loading, "find_spec", lambda _: None)
     with pytest.raises(EngineError, match=r"komrc\[openvino\]"):

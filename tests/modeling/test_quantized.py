@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load_file, save_file
 
-from komrc import hub
 from komrc.errors import ModelError
 from komrc.modeling import SpanReader
 from komrc.modeling.quantized import (
@@ -24,6 +23,7 @@ from komrc.modeling.quantized import (
     quantize,
     save_quantized,
 )
+from komrc.models import hub
 
 weights = hnp.arrays(
     np.float32,

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForQuestionAnswering
 
+from komrc.engines.loading import load_engine
 from komrc.errors import ModelError
 from komrc.modeling import SpanReader
 
@@ -128,6 +129,49 @@ def test_a_classifier_of_three_classes_serves_as_an_encoder(tmp_path: Path) -> N
     assert SpanReader.from_pretrained(tmp_path).untrained == ("span head",)
 
 
+def test_what_was_never_trained_to_mark_answers_gives_none(tmp_path: Path) -> None:
+    from transformers import AutoModel
+
+    AutoModel.from_config(AutoConfig.for_model("bert", **SMALL)).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"never trained to mark answers.*komrc train --model"):
+        SpanReader.trained(tmp_path)
+    with pytest.raises(ModelError, match="never trained"):
+        load_engine(tmp_path, "torch")
+
+
+def as_pickle(folder: Path, content: Any) -> Path:
+    (folder / "model.safetensors").unlink()
+    torch.save(content, folder / "pytorch_model.bin")
+    return folder
+
+
+@pytest.mark.parametrize("wrapper", ["module.", "model.", "module.model."])
+@pytest.mark.parametrize("kind", ["bert", "modernbert"])
+def test_what_a_wrapper_put_before_the_names_is_taken_off(wrapper: str, kind: str, tmp_path: Path) -> None:
+    folder = saved(tmp_path, kind)
+    wanted = SpanReader.trained(folder).weights()
+    as_pickle(folder, {wrapper + name: tensor for name, tensor in wanted.items()})
+    found = SpanReader.trained(folder).weights()
+    assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
+
+
+def test_the_weights_in_a_trainers_checkpoint_are_found(tmp_path: Path) -> None:
+    folder = saved(tmp_path)
+    state = SpanReader.trained(folder).weights()
+    as_pickle(folder, {"model": state, "optimizer": {"state": {}, "param_groups": []}, "epoch": 3})
+    assert torch.equal(SpanReader.trained(folder).weights()["qa_outputs.bias"], state["qa_outputs.bias"])
+    torch.save({"model": state, "ema": state}, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"2 tables of tensors.*save_pretrained"):
+        SpanReader.trained(folder)
+
+
+def test_weights_of_tensorflow_are_named(tmp_path: Path) -> None:
+    folder = saved(tmp_path)
+    (folder / "model.safetensors").rename(folder / "tf_model.h5")
+    with pytest.raises(ModelError, match=r"tf_model\.h5 only.*Convert"):
+        SpanReader.trained(folder)
+
+
 def test_the_boundary_head_reads_a_third_of_the_way_up(tmp_path: Path) -> None:
     folder = saved(tmp_path / "six", num_hidden_layers=6)
     torch.manual_seed(1)
@@ -159,12 +203,21 @@ def test_an_unknown_type_is_met_with_what_is_possible(tmp_path: Path) -> None:
         SpanReader.from_pretrained(saved(tmp_path), model_type="elektra")
 
 
-def test_a_config_without_a_type_takes_the_callers(tmp_path: Path) -> None:
-    folder = saved(tmp_path)
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "electra", "roberta", "albert"])
+def test_a_config_without_a_type_is_known_by_its_class_or_its_weights(kind: str, tmp_path: Path) -> None:
+    folder = saved(tmp_path, kind)
     edit(folder, model_type=None)
-    with pytest.raises(ModelError, match="model_type"):
+    assert SpanReader.trained(folder).config.model_type == kind
+    edit(folder, architectures=None)
+    assert SpanReader.trained(folder).config.model_type == kind
+
+
+def test_a_config_without_a_type_that_nothing_tells_takes_the_callers(tmp_path: Path) -> None:
+    folder = saved(tmp_path, "deberta-v2")
+    edit(folder, model_type=None, architectures=None)
+    with pytest.raises(ModelError, match=r"--model-type.*\"model_type\""):
         SpanReader.from_pretrained(folder)
-    SpanReader.from_pretrained(folder, model_type="kobert")
+    SpanReader.from_pretrained(folder, model_type="deberta-v2")
 
 
 def edit(folder: Path, **changes: Any) -> None:

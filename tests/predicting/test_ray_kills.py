@@ -18,7 +18,7 @@ import pytest
 from questions import SlowReader, job, record, shards, write_lines
 from ray_here import ray_here, ray_processes, title
 
-from komrc import hub
+from komrc.models import hub
 from komrc.predicting import on_ray, processes
 from komrc.predicting.shards import predict_folder
 from komrc.predicting.source import open_source

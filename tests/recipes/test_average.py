@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from komrc import hub
 from komrc.modeling import SpanReader
+from komrc.models import hub
 from komrc.reader import Reader
 from komrc.settings import ReaderSettings
 

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import regex
 
-from komrc import hub, model_folder, storage
+from komrc import storage
 from komrc.data import EVERYTHING, read_data, scan_data
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
 from komrc.errors import KomrcError
 from komrc.features import WindowConfig, build_windows, in_visible_text
 from komrc.invisible import visible
+from komrc.models import checks, hub
 from komrc.reader import Reader
 from komrc.settings import ReaderSettings
 from komrc.tokenization import load_tokenizer
@@ -141,7 +142,7 @@ def tokenizer(data: bytes) -> None:
 def manifest(data: bytes) -> None:
     def use(folder: Path) -> None:
         assert storage.verify_folder(folder) != []
-        model_folder.verify(folder)
+        checks.verify(folder)
 
     _written(storage.MANIFEST, data, use)
 

@@ -11,9 +11,10 @@ import hostile
 import pytest
 from faults import in_child
 
-from komrc import model_folder, storage
+from komrc import storage
 from komrc.errors import ModelError
 from komrc.graphemes import cut_points
+from komrc.models import checks
 
 ROOM = 1 << 30  # bytes of address space beyond what the process has
 
@@ -100,7 +101,7 @@ def test_flags_without_end() -> None:
 def test_a_manifest_of_gigabytes_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / storage.MANIFEST).open("wb") as file:
         file.truncate(2 << 30)
-    ended = in_child(lambda: model_folder.verify(tmp_path), memory=ROOM // 2)
+    ended = in_child(lambda: checks.verify(tmp_path), memory=ROOM // 2)
     assert isinstance(ended.error, ModelError) and "manifest.json is damaged" in str(ended.error), ended
 
 
@@ -109,4 +110,4 @@ def test_a_manifest_outside_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / storage.MANIFEST).symlink_to("../outside.json")
     with pytest.raises(ModelError, match="link out of the model folder"):
-        model_folder.check(tmp_path / "model")
+        checks.check(tmp_path / "model")

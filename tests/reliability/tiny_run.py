@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from komrc import hub
+from komrc.models import hub
 from komrc.training.options import TrainingOptions
 
 

@@ -164,6 +164,21 @@ def test_threads_do_not_mix_their_truncation(tokenizer: Any) -> None:
         assert list(pool.map(cut, lengths)) == lengths
 
 
+def test_the_attributes_and_files_of_2020(tokenizer: Any, kobert_folder: Path, tmp_path: Path) -> None:
+    from komrc.tokenization.kobert import KoBertTokenizer
+
+    pieces = (kobert_folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    assert tokenizer.idx2token == pieces
+    assert tokenizer.token2idx == {piece: number for number, piece in enumerate(pieces)}
+    written = tokenizer.save_vocabulary(str(tmp_path / "new"))
+    assert [Path(name).name for name in written] == ["tokenizer_78b3253a26.model", "vocab.txt"]
+    again = KoBertTokenizer.from_pretrained(tmp_path / "new")
+    assert again.encode("한국어 모델") == tokenizer.encode("한국어 모델")
+    tokenizer.save_pretrained(tmp_path / "json")
+    with pytest.raises(ModelError, match="save_pretrained"):
+        KoBertTokenizer.from_pretrained(tmp_path / "json").save_vocabulary(str(tmp_path))
+
+
 @pytest.mark.parametrize("name", ["monologg/kobert", "monologg/distilkobert"])
 def test_from_the_hub_without_running_its_code(
     name: str, kobert_folder: Path, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -218,6 +218,7 @@ def _rows(
         rows += [
             ("tokenizer", args.tokenizer or "the embedded model's"),
             ("  context, tokens", _spread(found.context_tokens)),
+            ("  unknown tokens", _share(found.unknown_tokens, found.tokens)),
             ("  answers at token boundaries", _share(found.exact, found.answers)),
             ("  best possible EM / F1", f"{found.em:.1f} / {found.f1:.1f}"),
         ]

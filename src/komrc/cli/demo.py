@@ -14,10 +14,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from komrc import hub, storage
+from komrc import storage
 from komrc.data import load_squad
 from komrc.errors import EngineError, UsageError
 from komrc.metrics import korquad
+from komrc.models import hub
 from komrc.types import Answer, Example
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from komrc import evaluation
+from komrc.cli import reader_options
 from komrc.data import EVALUATING, SCORING, read_data
 from komrc.errors import UsageError
 from komrc.types import ENGINES
@@ -60,6 +61,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default="auto",
         help="what runs --model (default: auto, what the folder and the installation have)",
     )
+    reader_options.add_model_arguments(parser)
     parser.add_argument(
         "--metric",
         choices=("korquad", "klue", "squad2"),
@@ -104,7 +106,13 @@ def run(args: argparse.Namespace) -> int:
     needs = SCORING if args.model is None else EVALUATING
     examples = read_data(args.data, needs, skip_invalid=args.skip_invalid).examples
     if args.model is not None:
-        predictions = evaluation.predict(examples, args.model, args.engine)
+        predictions = evaluation.predict(
+            examples,
+            args.model,
+            args.engine,
+            model_type=args.model_type,
+            settings=reader_options.settings(args),
+        )
     else:
         predictions = evaluation.load_predictions(args.predictions)
         evaluation.require_common_ids(examples, predictions, data=args.data, where=args.predictions)

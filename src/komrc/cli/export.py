@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from komrc.cli import reader_options
+
 EXAMPLES = """\
 examples:
   komrc export --model models --output models-onnx
@@ -33,6 +35,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--output", metavar="DIR", type=Path, required=True, help="folder to write or replace"
     )
+    reader_options.add_model_arguments(parser)
     parser.add_argument("--quantize", choices=("int8",), help="int8 weights and activations (default: fp32)")
     parser.add_argument(
         "--data", metavar="SAMPLE", type=Path, help="questions to check it on (default: the bundled sample)"
@@ -63,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
         quantize=args.quantize,
         data=args.data,
         max_em_drop=args.max_em_drop,
+        model_type=args.model_type,
+        lengths=reader_options.settings(args),
         say=lambda step: print(f"komrc: {step}", file=sys.stderr, flush=True),
     )
     print(report_json(report))

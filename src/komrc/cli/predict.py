@@ -111,7 +111,13 @@ def _predict(args: argparse.Namespace, data: Sequence[str], folder: bool) -> int
 
     kind, _, engine = args.engine.partition(":") if args.engine.startswith(RAY) else ("", "", args.engine)
     source = open_source(data, skip_invalid=args.skip_invalid, block=args.shard_size or BLOCK)
-    model = Model.of(args.model, engine=engine or "auto", trim_particles=args.trim_particles)
+    model = Model.of(
+        args.model,
+        engine=engine or "auto",
+        trim_particles=args.trim_particles,
+        model_type=args.model_type,
+        settings=reader_options.settings(args),
+    )
     try:
         done = (
             _to_folder(args, source, model, on_ray=kind == RAY) if folder else _to_file(args, source, model)

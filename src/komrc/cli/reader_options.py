@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from komrc.types import ENGINES
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def add_arguments(
     parser: argparse.ArgumentParser, *, more_engines: Sequence[str] = (), more: str = ""
 ) -> None:
-    """--model, --engine and --trim-particles; ``more`` is what the help says of ``more_engines``."""
+    """--model, --engine, --trim-particles and ``add_model_arguments``; ``more`` is what the help says
+    of ``more_engines``."""
     parser.add_argument(
         "--model", metavar="MODEL", help="model folder or hub id (default: the model that KoMRC carries)"
     )
@@ -33,6 +34,34 @@ def add_arguments(
         choices=("kiwi",),
         help="cut particles off the answers, for models that answer in whole words (needs kiwipiepy)",
     )
+    add_model_arguments(parser)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """--model-type and the lengths of windows, for whatever reads a model."""
+    parser.add_argument(
+        "--model-type",
+        metavar="TYPE",
+        help="what the model is: kobert, bert, electra, … (default: as its config.json says)",
+    )
+    parser.add_argument(
+        "--max-seq-length",
+        type=positive,
+        metavar="N",
+        help="tokens of a window (default: as trained, and no more than the model can read)",
+    )
+    parser.add_argument(
+        "--doc-stride",
+        type=positive,
+        metavar="N",
+        help="tokens from one window's start to the next's (default: as trained)",
+    )
+
+
+def settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the options name, in place of the model's own."""
+    given = {name: getattr(args, name) for name in ("max_seq_length", "doc_stride")}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def load_reader(args: argparse.Namespace, folder: Path | None = None) -> Reader:
@@ -40,7 +69,11 @@ def load_reader(args: argparse.Namespace, folder: Path | None = None) -> Reader:
     from komrc.reader import Reader
 
     return Reader.load(
-        folder if folder is not None else args.model, engine=args.engine, trim_particles=args.trim_particles
+        folder if folder is not None else args.model,
+        engine=args.engine,
+        trim_particles=args.trim_particles,
+        model_type=args.model_type,
+        **settings(args),
     )
 
 

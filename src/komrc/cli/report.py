@@ -93,14 +93,15 @@ def run(args: argparse.Namespace) -> int:
     tokenizer = windows = None
     longest = 30
     if args.model is not None:
-        from komrc import hub
         from komrc.features import WindowConfig
+        from komrc.models import hub
         from komrc.settings import ReaderSettings
         from komrc.tokenization import load_tokenizer
 
         folder = hub.resolve(args.model)
-        settings = ReaderSettings.load(folder)
-        tokenizer, longest = load_tokenizer(folder), settings.max_answer_length
+        tokenizer = load_tokenizer(folder)
+        settings = ReaderSettings.load(folder).fitted(tokenizer.model_max_length, {})
+        longest = settings.max_answer_length
         windows = WindowConfig(settings.max_seq_length, settings.doc_stride, settings.max_query_length)
     report = analyse(
         examples,

@@ -57,6 +57,8 @@ def _add_option(parser: argparse.ArgumentParser, name: str, default: Any, metada
         settings |= {"action": "extend", "nargs": "+"}
     elif isinstance(default, (int, float)):
         settings["type"] = type(default)
+    elif metadata["kind"]:
+        settings["type"] = metadata["kind"]
     parser.add_argument(flag(name), default=None, **settings)
 
 

@@ -7,10 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from komrc import model_folder
 from komrc.engines import Engine
-from komrc.engines.onnx import GRAPHS, OnnxEngine
+from komrc.engines.onnx import OnnxEngine
 from komrc.errors import EngineError, UsageError
+from komrc.models import checks
+from komrc.models.files import GRAPHS
 from komrc.types import ENGINES, EngineName
 
 __all__ = ["EngineName", "chosen_engine", "load_engine"]
@@ -20,8 +21,10 @@ logger = logging.getLogger(__name__)
 _Chosen = Literal["torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-bf16"]
 
 
-def load_engine(folder: Path, engine: EngineName = "auto") -> Engine:
+def load_engine(folder: Path, engine: EngineName = "auto", *, model_type: str | None = None) -> Engine:
     """The engine for a model folder; the log says which one "auto" took.
+
+    ``model_type``: what the model must be, for the torch engine; None takes what the folder says.
 
     Raises UsageError for another name, EngineError where its library or its files are missing, ModelError
     for a damaged model.
@@ -34,7 +37,7 @@ def load_engine(folder: Path, engine: EngineName = "auto") -> Engine:
         case "openvino" | "openvino-bf16":
             found = _openvino(folder, chosen)
         case _:
-            found = _torch(folder, chosen)
+            found = _torch(folder, chosen, model_type)
     if engine == "auto":
         logger.info("%s: engine %s", folder, found.name)
     return found
@@ -46,7 +49,7 @@ def chosen_engine(folder: Path, engine: EngineName = "auto") -> _Chosen:
         raise UsageError(
             f"no engine is called {engine!r}", where="engine", fix=f"choose {', '.join(ENGINES)}"
         )
-    model_folder.check(folder)
+    checks.check(folder)
     graphs = [name for name, graph in GRAPHS.items() if (folder / graph).is_file()]
     match engine:
         case "torch" | "torch-bf16" | "onnx-int8" | "openvino" | "openvino-bf16":
@@ -57,7 +60,7 @@ def chosen_engine(folder: Path, engine: EngineName = "auto") -> _Chosen:
             return "onnx-int8" if graphs == ["onnx-int8"] else "onnx"
 
 
-def _torch(folder: Path, name: Literal["torch", "torch-bf16"]) -> Engine:
+def _torch(folder: Path, name: Literal["torch", "torch-bf16"], model_type: str | None) -> Engine:
     if find_spec("torch") is None or find_spec("transformers") is None:
         raise EngineError(
             "the torch engine needs PyTorch and transformers",
@@ -66,7 +69,7 @@ def _torch(folder: Path, name: Literal["torch", "torch-bf16"]) -> Engine:
         )
     from komrc.engines.torch import TorchEngine
 
-    return TorchEngine.load(folder, name)
+    return TorchEngine.load(folder, name, model_type=model_type)
 
 
 def _openvino(folder: Path, name: Literal["openvino", "openvino-bf16"]) -> Engine:

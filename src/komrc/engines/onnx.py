@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from komrc import model_folder
 from komrc.engines import Batch, Logits
 from komrc.errors import EngineError, ModelError
+from komrc.models import checks, files
+from komrc.models.files import GRAPHS, WEIGHTS
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 logger = logging.getLogger(__name__)
 
-GRAPHS = {"onnx": "model.onnx", "onnx-int8": "model-int8.onnx"}
-WEIGHTS = "model.safetensors"
 HEADER_KEY = "weights_header_sha256"  # in a graph that reads its weights out of WEIGHTS
 # Microseconds of processor time in so many of the clock: of control groups, version 2 and version 1.
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -142,7 +141,7 @@ class OnnxEngine:
 
 def _pad_id(config: Path) -> int:
     """What config.json names; 0 without one. The mask hides it from all but convolutions."""
-    value = model_folder.read_json(config).get("pad_token_id") if config.is_file() else None
+    value = files.read_json(config).get("pad_token_id") if config.is_file() else None
     return value if type(value) is int else 0
 
 
@@ -185,7 +184,7 @@ def _check_weights(folder: Path, metadata: dict[str, str]) -> None:
     if expected is None:
         return
     path = folder / WEIGHTS
-    if hashlib.sha256(model_folder.read_header(path).raw).hexdigest() != expected:
+    if hashlib.sha256(checks.read_header(path).raw).hexdigest() != expected:
         raise ModelError(
             "not the weights that the graph beside it was written for",
             where=str(path),
@@ -205,9 +204,9 @@ def usable_cores() -> int:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
         cores = os.cpu_count() or 1
-    for files in ((_CPU_QUOTA,), _CPU_QUOTA_V1):
+    for paths in ((_CPU_QUOTA,), _CPU_QUOTA_V1):
         try:
-            quota, period = map(int, " ".join(f.read_text(encoding="ascii") for f in files).split())
+            quota, period = map(int, " ".join(path.read_text(encoding="ascii") for path in paths).split())
         except (OSError, ValueError):  # no such control group, or "max"
             continue
         if quota > 0 and period > 0:  # version 1 has -1 for no limit

@@ -9,10 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from komrc import model_folder
 from komrc.engines import Batch, Logits
-from komrc.engines.onnx import GRAPHS, OUTPUTS, usable_cores
+from komrc.engines.onnx import OUTPUTS, usable_cores
 from komrc.errors import EngineError
+from komrc.models import files
+from komrc.models.files import GRAPHS
 
 
 class OpenVinoEngine:
@@ -41,7 +42,7 @@ class OpenVinoEngine:
         import openvino
 
         self.name: str = name
-        self._longest, self._pieces = model_folder.longest_window(config), config.get("vocab_size")
+        self._longest, self._pieces = files.longest_window(config), config.get("vocab_size")
         count = threads or usable_cores()
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if name == "openvino-bf16" else "f32",
@@ -79,7 +80,7 @@ class OpenVinoEngine:
                 fix="make one with `komrc export`, or take another engine",
             )
         config = folder / "config.json"
-        return cls(path, name=name, config=model_folder.read_json(config) if config.is_file() else {})
+        return cls(path, name=name, config=files.read_json(config) if config.is_file() else {})
 
     def run(self, batch: Batch) -> Logits:
         """Logits of a batch. Raises EngineError where OpenVINO fails."""

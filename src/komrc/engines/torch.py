@@ -32,10 +32,14 @@ class TorchEngine:
         self.microbatch_tokens = MICROBATCH_TOKENS  # computed at once on a CPU
 
     @classmethod
-    def load(cls, folder: Path, name: Literal["torch", "torch-bf16"] = "torch") -> TorchEngine:
-        """The model of a folder, on the GPU where there is one. Raises ModelError."""
+    def load(
+        cls, folder: Path, name: Literal["torch", "torch-bf16"] = "torch", *, model_type: str | None = None
+    ) -> TorchEngine:
+        """The model of a folder, on the GPU where there is one. Raises ModelError, also for a model that was
+        never trained to mark answers."""
         gpu, half = torch.cuda.is_available(), name == "torch-bf16"
-        model = SpanReader.from_pretrained(folder, attention_dropout=0.0).to("cuda" if gpu else "cpu")
+        model = SpanReader.trained(folder, model_type=model_type, attention_dropout=0.0)
+        model.to("cuda" if gpu else "cpu")
         engine = cls(model, precision="bf16" if half else "fp32")
         if half or not gpu:  # on a GPU the kernel for packed windows wants bf16
             model.attention = "packed"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Callable, Iterable
 
 from komrc.errors import ModelError
 
@@ -11,9 +13,12 @@ ALIASES = {"kobert": "bert", "distilkobert": "distilbert"}
 # Named first in messages and help: those that Korean encoders come as.
 COMMON = ("kobert", "distilkobert", "bert", "distilbert", "electra", "roberta", "xlm-roberta")
 
+# First parts of weight names that tell the architecture where config.json does not ("deberta." has two).
+_PREFIXES = frozenset({"albert", "bert", "distilbert", "electra", "roberta"})
+
 
 def known_model_types() -> tuple[str, ...]:
-    """Every name ``--model_type`` takes, the common ones first."""
+    """Every name ``--model-type`` takes, the common ones first."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES as KNOWN
 
     return (*COMMON, *sorted(set(KNOWN) - set(COMMON)))
@@ -33,6 +38,24 @@ def architecture(model_type: str) -> str:
     return ALIASES.get(model_type, model_type)
 
 
+def recognised(architectures: object, weight_names: Callable[[], Iterable[str]]) -> str | None:
+    """The model type of a folder whose config.json names none, as transformers 2 wrote them.
+
+    Args:
+        architectures: the configuration's entry of that name: class names, such as BertForQuestionAnswering.
+        weight_names: gives the names of the weights; asked only where no class name helps.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES as KNOWN
+
+    types = {kind.partition("For")[0]: name for name, kind in KNOWN.items()}
+    for entry in architectures if isinstance(architectures, list) else ():
+        stem = re.split("For|Model", str(entry))[0]
+        if stem in types:
+            return types[stem]
+    prefixes = {part for name in weight_names() for part in name.split(".")[:-1]} & _PREFIXES
+    return prefixes.pop() if len(prefixes) == 1 else None
+
+
 def agreed_architecture(requested: str | None, found: str | None, where: str) -> str:
     """The architecture of a checkpoint whose config says ``found`` where a user asked for ``requested``.
 
@@ -40,9 +63,10 @@ def agreed_architecture(requested: str | None, found: str | None, where: str) ->
     """
     if requested is None and found is None:
         raise ModelError(
-            "the configuration doesn't name a model_type",
+            "the configuration doesn't name a model_type, and the weights don't tell it",
             where=where,
-            fix=f"give one with --model_type: {', '.join(known_model_types())}",
+            fix=f'give one with --model-type, or write it into config.json ("model_type": "bert"); '
+            f"possible are {', '.join(known_model_types())}",
         )
     if requested is None or found is None:
         return architecture(requested or found or "")
@@ -53,6 +77,6 @@ def agreed_architecture(requested: str | None, found: str | None, where: str) ->
         raise ModelError(
             f"the model is of type {found}, not {requested}",
             where=where,
-            fix=f"use --model_type {' or '.join(same)}, or another model",
+            fix=f"use --model-type {' or '.join(same)}, or another model",
         )
     return actual

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from komrc import model_folder
 from komrc.errors import ModelError
+from komrc.models import checks
 from komrc.storage import write_bytes
 
 FORMAT = "komrc-int8"
@@ -34,7 +34,7 @@ Array = NDArray[Any]
 
 def is_quantized(path: Path) -> bool:
     """Whether a safetensors file has this module's layout. Raises ModelError for a damaged file."""
-    return model_folder.read_header(path).metadata.get("format") == FORMAT
+    return checks.read_header(path).metadata.get("format") == FORMAT
 
 
 def quantize(state: Mapping[str, Array]) -> dict[str, Array]:

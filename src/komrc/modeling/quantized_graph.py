@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from komrc.errors import ModelError
-from komrc.model_folder import read_header
 from komrc.modeling.int8_nodes import CONTRIB, OPSET, Int8Nodes, Quantized
 from komrc.modeling.quantized import SCALE, is_quantized
 from komrc.modeling.span_reader import boundary_layer
+from komrc.models.checks import read_header
 from komrc.storage import write_bytes
 
 PARTS = ("query", "key", "value")

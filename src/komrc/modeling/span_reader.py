@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from komrc.errors import ModelError
-from komrc.model_folder import longest_window
 from komrc.modeling import packing
 from komrc.modeling.names import COMMON
 from komrc.modeling.packing import Packing
-from komrc.modeling.weights import CONFIG, WEIGHTS, read_config, read_weights
+from komrc.modeling.weights import read_config, read_weights
+from komrc.models.files import CONFIG, WEIGHTS, longest_window
 from komrc.types import BOUNDARY_CLASSES
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
 _LAYER = re.compile(r"\.(?:layers?|h)\.\d+\.")
 # An untrained boundary head should cut nothing: e^3 against seven ones is 0.74 for "0 characters".
 _CUT_NOTHING = 3.0
+_WITH_PICTURES = ("layoutlmv2", "lxmert")
 _NO_LIMIT = 1 << 30  # of positions: they are relative
 
 
@@ -78,9 +79,7 @@ class SpanReader(nn.Module):
         super().__init__()
         self.config: PretrainedConfig = qa.config
         self.qa = qa
-        self._head = _head_modules(qa)
         self.boundary = BoundaryHead(int(self.config.hidden_size)) if boundary else None
-        self._boundary_layer = boundary_layer(int(self.config.num_hidden_layers))
         self.untrained: tuple[str, ...] = ()
         self.max_positions = longest_window(self.config.to_dict()) or _NO_LIMIT
         self.uses_token_types = getattr(self.config, "type_vocab_size", 0) > 1
@@ -107,7 +106,7 @@ class SpanReader(nn.Module):
         Raises ModelError where the folder is no model or the weights don't fit the configuration.
         """
         folder = Path(folder)
-        config = read_config(config_folder or folder, model_type)
+        config = read_config(config_folder or folder, model_type, weight_names=lambda: read_weights(folder))
         if attention_dropout is not None:
             for name in _ATTENTION_DROPOUT:
                 if hasattr(config, name):
@@ -126,6 +125,31 @@ class SpanReader(nn.Module):
         if untrained:
             logger.info("%s: %s newly initialised; train before use", folder, " and ".join(untrained))
         return model.eval()
+
+    @classmethod
+    def trained(
+        cls, folder: str | Path, *, model_type: str | None = None, attention_dropout: float | None = None
+    ) -> SpanReader:
+        """What ``from_pretrained`` gives, for whoever wants answers of it.
+
+        Raises ModelError also where the folder has no span head, since a new one answers at random.
+        """
+        model = cls.from_pretrained(folder, model_type=model_type, attention_dropout=attention_dropout)
+        if "span head" in model.untrained:
+            raise ModelError(
+                "the model was never trained to mark answers: it is an encoder without a span head",
+                where=str(folder),
+                fix=f"train it first: komrc train --model {folder} --train-file FILE --output-dir DIR",
+            )
+        return model
+
+    @property
+    def span_layer(self) -> nn.Linear | None:
+        """The layer that gives the start and end logits; None where the model has no such layer."""
+        encoder = {id(module) for module in self.qa.base_model.modules()}
+        heads = [module for module in self.qa.modules() if id(module) not in encoder]
+        layers = [module for module in heads if isinstance(module, nn.Linear) and module.out_features == 2]
+        return layers[-1] if layers else None
 
     @property
     def attention(self) -> str:
@@ -239,41 +263,23 @@ class SpanReader(nn.Module):
         if not torch.compiler.is_compiling() and longest > self.max_positions:
             raise ModelError(
                 f"a window of {longest} tokens is longer than the model's {self.max_positions} positions",
-                fix=f"use --max_seq_length {self.max_positions} or less",
+                fix=f"use --max-seq-length {self.max_positions} or less",
             )
 
     def _logits(self, arguments: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        with_states = self.boundary is not None
-        output = self.qa.base_model(**arguments, return_dict=True, output_hidden_states=with_states)
-        state = output[0]
-        for module in self._head[:-1]:
-            state = module(state)
-        span = self._head[-1](state)
+        # The whole model, not its encoder and a head of ours: some add attention, masks or layers in between.
+        output = self.qa(**arguments, return_dict=True, output_hidden_states=self.boundary is not None)
         front, back = None, None
         if self.boundary is not None:
-            front, back = self.boundary(output.hidden_states[self._boundary_layer])
-        return span[..., 0], span[..., 1], front, back
+            states = output.get("hidden_states") or output["decoder_hidden_states"]
+            front, back = self.boundary(states[boundary_layer(len(states) - 1)])
+        return output.start_logits, output.end_logits, front, back
 
 
 def _scatter(values: Tensor, mask: Tensor) -> Tensor:
     """[T, ...] -> [B, L, ...] with zeros outside the mask [B, L] of T ones."""
     padded = values.new_zeros(*mask.shape, *values.shape[1:])
     return padded.index_put(tuple(mask.nonzero(as_tuple=True)), values)
-
-
-def _head_modules(qa: PreTrainedModel) -> tuple[nn.Module, ...]:
-    """What the Hugging Face model applies to the encoder's output, in order; the last is the span layer."""
-    path = {"distilbert": ("dropout", "qa_outputs"), "modernbert": ("head", "drop", "classifier")}
-    names = path.get(qa.config.model_type, ("qa_outputs",))
-    modules = [getattr(qa, name, None) for name in names]
-    last = modules[-1]
-    if qa.config.is_encoder_decoder or not isinstance(last, nn.Linear) or last.out_features != 2:
-        raise ModelError(
-            f"{qa.config.model_type} models mark spans in a way that KoMRC doesn't know",
-            where="model_type",
-            fix=f"use an encoder such as {', '.join(COMMON)}",
-        )
-    return tuple(module for module in modules if isinstance(module, nn.Module))
 
 
 def _build(
@@ -283,12 +289,19 @@ def _build(
     from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING
     from transformers.utils import logging as hf_logging
 
+    if config.model_type in _WITH_PICTURES:
+        raise ModelError(
+            f"{config.model_type} models read pictures beside the text",
+            where=str(folder),
+            fix=f"use an encoder of text such as {', '.join(COMMON)}",
+        )
     kind: Any = MODEL_FOR_QUESTION_ANSWERING_MAPPING[type(config)]
     level, bar = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     hf_logging.set_verbosity(logging.ERROR)  # its table of new and unused keys; ours says it in one line
     try:
-        _refuse_giants(kind, config, weights, folder)
+        names = _refuse_giants(kind, config, weights, folder)
+        weights = _unwrapped(weights, names, kind.base_model_prefix)
         qa, info = kind.from_pretrained(
             None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
         )
@@ -321,8 +334,26 @@ def _build(
     return qa, bool(info["missing_keys"])
 
 
-def _refuse_giants(kind: Any, config: PretrainedConfig, weights: dict[str, Tensor], folder: Path) -> None:
-    """Stop before a configuration that asks for far more memory than its weights explain."""
+def _unwrapped(weights: dict[str, Tensor], names: frozenset[str], prefix: str) -> dict[str, Tensor]:
+    """The weights under the model's own names, without what a wrapper put in front of all of them, such as
+    ``module.`` of DistributedDataParallel or ``model.`` of a class around the model."""
+    known = names | {name.removeprefix(f"{prefix}.") for name in names}
+    inner = weights
+    while inner and not any(name in known for name in inner):
+        first = {name.partition(".")[0] for name in inner}
+        inner = {name.partition(".")[2]: tensor for name, tensor in inner.items()}
+        if len(first) > 1 or "" in inner:
+            return weights  # no wrapper's
+    return inner
+
+
+def _refuse_giants(
+    kind: Any, config: PretrainedConfig, weights: dict[str, Tensor], folder: Path
+) -> frozenset[str]:
+    """Stop before a configuration that asks for far more memory than its weights explain.
+
+    Returns the names of the weights that the model will have.
+    """
     have = sum(tensor.numel() for tensor in weights.values())
     layers = getattr(config, "num_hidden_layers", 0)
     if isinstance(layers, int) and layers > len(weights):
@@ -340,6 +371,7 @@ def _refuse_giants(kind: Any, config: PretrainedConfig, weights: dict[str, Tenso
             where=str(folder / CONFIG),
             fix="use the config.json that belongs to these weights",
         )
+    return frozenset(sketch.state_dict())
 
 
 def _load_boundary(head: BoundaryHead, tensors: dict[str, Tensor], folder: Path) -> None:

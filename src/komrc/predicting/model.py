@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from komrc import __version__, hub, storage
+from komrc import __version__, storage
 from komrc.engines.loading import EngineName, chosen_engine
 from komrc.errors import ModelError
+from komrc.models import files, hub
 from komrc.reader import Reader
 
 
@@ -22,6 +24,8 @@ class Model:
     engine: EngineName
     trim_particles: Literal["kiwi"] | None
     sha256: str
+    model_type: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)  # in place of the folder's
     version: str = __version__
 
     @classmethod
@@ -31,11 +35,14 @@ class Model:
         *,
         engine: EngineName = "auto",
         trim_particles: Literal["kiwi"] | None = None,
+        model_type: str | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Model:
         """The model as it is here; "auto" is resolved here, too. Raises HubError, ModelError, EngineError."""
         folder = hub.resolve(source)
         named = str(folder.absolute()) if source is not None and Path(source).is_dir() else source
-        return cls(named, chosen_engine(folder, engine), trim_particles, _digest(folder))
+        chosen = chosen_engine(folder, engine)
+        return cls(named, chosen, trim_particles, _digest(folder), model_type, dict(settings or {}))
 
     def identity(self) -> dict[str, str]:
         """What answers depend on, by name."""
@@ -44,6 +51,7 @@ class Model:
             "engine": self.engine,
             "trim_particles": str(self.trim_particles),
             "komrc": self.version,
+            "settings": ", ".join(f"{name}={value}" for name, value in sorted(self.settings.items())),
         }
 
     def load(self) -> Reader:
@@ -61,11 +69,17 @@ class Model:
                 where=f"{platform.node()}:{folder}",
                 fix="give every host the same files",
             )
-        return Reader.load(folder, engine=self.engine, trim_particles=self.trim_particles)
+        return Reader.load(
+            folder,
+            engine=self.engine,
+            trim_particles=self.trim_particles,
+            model_type=self.model_type,
+            **self.settings,
+        )
 
 
 def _digest(folder: Path) -> str:
-    """Of a folder's files by name and content: changes when the model is trained again."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    facts = [f"{storage.sha256_file(path)} {path.name}" for path in files]
+    """Of the model's own files by name and content: changes when the model is trained again, and not when
+    answers or a README are written beside it."""
+    facts = [f"{storage.sha256_file(path)} {path.name}" for path in files.own_files(folder)]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()

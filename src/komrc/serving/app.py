@@ -16,9 +16,10 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from komrc import __version__, hub
+from komrc import __version__
 from komrc.data import load_squad
 from komrc.errors import InputError, KomrcError
+from komrc.models import hub
 from komrc.serving.answering import Answering
 from komrc.serving.errors import INTERNAL, Failure, failure_of_status, failure_of_validation, not_ready
 from komrc.serving.gate import Gate, Readiness, failure_of_any

@@ -6,12 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from komrc import hub
 from komrc.errors import ModelError
+from komrc.models import hub
 from komrc.particles import trim_many
 from komrc.reader import Reader
 from komrc.serving.options import ServeOptions
-from komrc.tokenization import load_tokenizer
 
 _PRIVATE = {"_name_or_path", "auto_map"}  # a path of the machine that trained; code that is never loaded
 
@@ -27,15 +26,17 @@ class Loaded:
 def load(options: ServeOptions) -> Loaded:
     """Load what the options name. Raises HubError, ModelError, EngineError; UsageError without kiwipiepy."""
     folder = hub.resolve(options.model)
+    lengths: dict[str, Any] = {"max_seq_length": options.max_seq_length, "doc_stride": options.doc_stride}
     reader = Reader.load(
         folder,
         engine=options.engine,  # type: ignore[arg-type]  # checked by ServeOptions
         trim_particles=options.trim_particles,  # type: ignore[arg-type]
+        model_type=options.model_type,
+        tokenizer=None if options.tokenizer == options.model else options.tokenizer,
+        **{name: value for name, value in lengths.items() if value is not None},
     )
     if options.trim_particles is not None:  # now, not at the first answer
         trim_many([("세종이", 0, 3)])
-    if options.tokenizer is not None and options.tokenizer != options.model:
-        reader = reader.with_parts(tokenizer=load_tokenizer(options.tokenizer))
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

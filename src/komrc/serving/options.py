@@ -19,8 +19,16 @@ logger = logging.getLogger("komrc.serving")
 _OF_OTHERS = ("KOMRC_DATA", "KOMRC_KORQUAD_URL", "KOMRC_MAX_DATA_BYTES")  # which other commands read
 
 
-def _option(default: Any, help_text: str, *, low: float | None = None, choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"help": help_text, "low": low, "choices": choices})
+def _option(
+    default: Any,
+    help_text: str,
+    *,
+    low: float | None = None,
+    choices: tuple[str, ...] = (),
+    kind: type | None = None,
+) -> Any:
+    """``kind``: of a value that may be None."""
+    return field(default=default, metadata={"help": help_text, "low": low, "choices": choices, "kind": kind})
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,13 @@ class ServeOptions:
         None,
         "cut particles off the answers, for models that answer in whole words (needs kiwipiepy)",
         choices=("kiwi",),
+    )
+    model_type: str | None = _option(None, "what the model is (default: as its config.json says)")
+    max_seq_length: int | None = _option(
+        None, "tokens of a window (default: as trained, and no more than the model reads)", low=1, kind=int
+    )
+    doc_stride: int | None = _option(
+        None, "tokens from one window's start to the next's (default: as trained)", low=1, kind=int
     )
     host: str = _option("127.0.0.1", "address to listen on; 0.0.0.0 is every interface")
     port: int = _option(8888, "port to listen on; 0 takes a free one and logs it", low=0)
@@ -93,7 +108,7 @@ class ServeOptions:
     def __post_init__(self) -> None:
         for one in fields(self):
             value, low, choices = getattr(self, one.name), one.metadata["low"], one.metadata["choices"]
-            if low is not None and not value >= low:  # `not >=`: NaN is refused too
+            if value is not None and low is not None and not value >= low:  # `not >=`: NaN is refused too
                 raise UsageError(f"{value} is too small", where=flag(one.name), fix=f"give at least {low}")
             if choices and value not in (*choices, one.default):
                 raise UsageError(
@@ -154,7 +169,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, A
     for one in fields(ServeOptions):
         text = environment.get(variable(one.name), "")
         if text:
-            values[one.name] = _convert(one.name, one.default, text)
+            example = one.default if one.metadata["kind"] is None else one.metadata["kind"](1)
+            values[one.name] = _convert(one.name, example, text)
     return values
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +19,19 @@ except ModuleNotFoundError as error:
         "pip install 'komrc[train]'. komrc.tokenization.load_tokenizer reads KoBERT's files without it."
     ) from error
 
-from komrc import hub
 from komrc.errors import ModelError
-from komrc.tokenization.kobert_backend import MODEL_FILE, VOCAB_FILE, build_backend
+from komrc.models import hub
+from komrc.models.files import KOBERT_MODEL, KOBERT_SPIECE, KOBERT_TOKENIZER, VOCAB
+from komrc.tokenization.kobert_backend import build_backend, is_kobert
 from komrc.tokenization.offsets import ExactEncoding, OffsetRepair
-
-HUB_FILES = (MODEL_FILE, VOCAB_FILE, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
 class KoBertTokenizer(PreTrainedTokenizerFast):
     """The ids of the 2020 class, from a Rust pipeline, with exact code-point offsets into the raw text.
 
     Args:
-        vocab_file: the SentencePiece model, ``tokenizer_78b3253a26.model``.
+        vocab_file: the SentencePiece model, ``tokenizer_78b3253a26.model``; or ``spiece.model`` as
+            skt/kobert-base-v1 has it, which needs no ``vocab.txt``.
         vocab_txt: ``vocab.txt``, one piece a line, in the order of the ids.
         tokenizer_file: ``tokenizer.json`` of a saved tokenizer, instead of the two.
         do_lower_case: lower the text.
@@ -43,8 +45,8 @@ class KoBertTokenizer(PreTrainedTokenizerFast):
     """
 
     vocab_files_names = {  # noqa: RUF012 - the library's way
-        "vocab_file": MODEL_FILE,
-        "vocab_txt": VOCAB_FILE,
+        "vocab_file": KOBERT_MODEL,
+        "vocab_txt": VOCAB,
         "tokenizer_file": "tokenizer.json",
     }
     model_input_names = ["input_ids", "token_type_ids", "attention_mask"]  # noqa: RUF012 - the library's way
@@ -63,12 +65,13 @@ class KoBertTokenizer(PreTrainedTokenizerFast):
         # Given, it is saved too, so that AutoTokenizer returns token types where this class is not imported.
         kwargs.setdefault("model_input_names", list(self.model_input_names))
         if tokenizer_file is None and "tokenizer_object" not in kwargs:
-            kwargs["tokenizer_object"] = build_backend(
-                Path(vocab_file or MODEL_FILE), Path(vocab_txt or VOCAB_FILE), do_lower_case=do_lower_case
-            )
+            spm = Path(vocab_file or KOBERT_MODEL)
+            vocab = None if vocab_txt is None and is_kobert(spm) else Path(vocab_txt or VOCAB)
+            kwargs["tokenizer_object"] = build_backend(spm, vocab, do_lower_case=do_lower_case)
         super().__init__(  # type: ignore[no-untyped-call]
             tokenizer_file=tokenizer_file, do_lower_case=do_lower_case, **kwargs
         )
+        self.vocab_file = vocab_file
         self._prepare()
 
     def _prepare(self) -> None:
@@ -92,14 +95,19 @@ class KoBertTokenizer(PreTrainedTokenizerFast):
         offline = True if kwargs.pop("local_files_only", False) else None
         folder = hub.resolve(
             os.fspath(pretrained_model_name_or_path),
-            files=HUB_FILES,
+            files=KOBERT_TOKENIZER,
             revision=revision,
             offline=offline,
             cache_dir=cache_dir,
         )
-        if not any((folder / name).is_file() for name in ("tokenizer.json", MODEL_FILE)):
+        own = any((folder / name).is_file() for name in ("tokenizer.json", KOBERT_MODEL))
+        if not own and is_kobert(folder / KOBERT_SPIECE):
+            for option in ("trust_remote_code", "use_fast"):
+                kwargs.pop(option, None)
+            return cls(folder / KOBERT_SPIECE, **kwargs)
+        if not own:
             raise ModelError(
-                f"holds neither tokenizer.json nor KoBERT's {MODEL_FILE} and {VOCAB_FILE}"
+                f"holds neither tokenizer.json nor KoBERT's {KOBERT_MODEL} and {VOCAB}"
                 if folder.is_dir()
                 else "there is no such folder",
                 where=str(folder),
@@ -111,6 +119,41 @@ class KoBertTokenizer(PreTrainedTokenizerFast):
             str(folder), *init_inputs, local_files_only=True, **kwargs
         )
         return loaded
+
+    # --- what the class of 2020 had ---
+
+    @cached_property
+    def idx2token(self) -> list[str]:
+        """The pieces of the vocabulary in the order of their ids."""
+        return list(self.convert_ids_to_tokens(list(range(self.vocab_size))))
+
+    @cached_property
+    def token2idx(self) -> dict[str, int]:
+        """The pieces of the vocabulary and their ids."""
+        return {piece: number for number, piece in enumerate(self.idx2token)}
+
+    def save_vocabulary(  # type: ignore[override]  # the library's own type has one file
+        self, save_directory: str, filename_prefix: str | None = None
+    ) -> tuple[str, ...]:
+        """Write the SentencePiece model and ``vocab.txt`` into a folder; returns their paths.
+
+        Raises ModelError where the tokenizer was read from tokenizer.json: that holds no SentencePiece model.
+        """
+        source = Path(self.vocab_file or "")
+        if not source.is_file():
+            raise ModelError(
+                "the SentencePiece model is not at hand: the tokenizer was read from tokenizer.json",
+                where=str(save_directory),
+                fix="use save_pretrained, which writes tokenizer.json, or copy "
+                f"{KOBERT_MODEL} from monologg/kobert",
+            )
+        prefix = f"{filename_prefix}-" if filename_prefix else ""
+        model, vocab = (Path(save_directory) / f"{prefix}{name}" for name in (KOBERT_MODEL, VOCAB))
+        model.parent.mkdir(parents=True, exist_ok=True)
+        if not (model.exists() and model.samefile(source)):
+            shutil.copyfile(source, model)
+        vocab.write_text("".join(f"{piece}\n" for piece in self.idx2token), encoding="utf-8")
+        return str(model), str(vocab)
 
     @classmethod
     def convert_to_native_format(  # type: ignore[override]

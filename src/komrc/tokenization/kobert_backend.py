@@ -22,9 +22,9 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from komrc.errors import ModelError
+from komrc.models.files import KOBERT_MODEL
+from komrc.tokenization.vocabulary import read_vocab
 
-MODEL_FILE = "tokenizer_78b3253a26.model"
-VOCAB_FILE = "vocab.txt"
 SPECIAL_TOKENS = ("[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]")
 
 # Low enough that no text reaches a special token through the unigram lattice ("［ＣＬＳ］" normalizes to its
@@ -39,24 +39,33 @@ _SPACES = "[\x1c-\x1f\u200b\u200e\u200f\u2581\ufeff\ufffd]"
 _FIRST_MARK, _LAST_MARK = 0x300, 0x20000  # combining marks lie between them
 
 
-def build_backend(spm: Path, vocab: Path, *, do_lower_case: bool = False) -> Tokenizer:
+def is_kobert(spm: Path) -> bool:
+    """Whether a SentencePiece model is KoBERT's with the pieces in the order of the ids."""
+    try:
+        pieces, _ = _read_model(spm)
+    except ModelError:
+        return False
+    return tuple(pieces[: len(SPECIAL_TOKENS)]) == SPECIAL_TOKENS
+
+
+def build_backend(spm: Path, vocab: Path | None, *, do_lower_case: bool = False) -> Tokenizer:
     """Build the tokenizer from the published files.
 
     Args:
-        spm: the SentencePiece model, ``tokenizer_78b3253a26.model``.
-        vocab: ``vocab.txt``, one piece a line, in the order of the ids.
+        spm: the SentencePiece model, ``tokenizer_78b3253a26.model`` or ``spiece.model``.
+        vocab: ``vocab.txt``, one piece a line, in the order of the ids; None where the model has that order.
         do_lower_case: lower the text, as the 2020 class did on demand.
 
     Raises:
         ModelError: a file is missing, damaged or of another model.
     """
-    scores = _read_scores(spm)
-    pieces = _read_vocab(vocab)
+    ordered, scores = _read_model(spm)
+    pieces = ordered if vocab is None else _read_pieces(vocab)
     unknown = [piece for piece in pieces if piece not in scores and piece not in SPECIAL_TOKENS]
     if unknown:
         raise ModelError(
             f"{len(unknown)} pieces are not in {spm.name}, such as {unknown[0]!r}",
-            where=str(vocab),
+            where=str(vocab or spm),
             fix="take both files from one repository, such as monologg/kobert",
         )
     backend = Tokenizer(models.Unigram([(p, scores.get(p, _NEVER) * _SCALE) for p in pieces], unk_id=0))
@@ -94,14 +103,8 @@ def _mark_class() -> str:
     return "[" + "".join(f"\\x{{{first:x}}}-\\x{{{last:x}}}" for first, last in ranges) + "]+"
 
 
-def _read_vocab(path: Path) -> list[str]:
-    try:
-        pieces = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeError) as error:
-        raise ModelError(f"can't be read ({error})", where=str(path), fix="download it again") from error
-    pieces = [piece.removesuffix("\r") for piece in pieces]
-    while pieces and not pieces[-1]:
-        pieces.pop()
+def _read_pieces(path: Path) -> list[str]:
+    pieces = read_vocab(path)
     if tuple(pieces[:5]) != SPECIAL_TOKENS or len(set(pieces)) != len(pieces):
         raise ModelError(
             f"is not KoBERT's vocabulary: it starts with {', '.join(pieces[:5])}",
@@ -111,12 +114,16 @@ def _read_vocab(path: Path) -> list[str]:
     return pieces
 
 
-def _read_scores(path: Path) -> dict[str, float]:
-    """Piece -> log probability, from a SentencePiece file (a protocol buffer, read without its library)."""
+def _read_model(path: Path) -> tuple[list[str], dict[str, float]]:
+    """A SentencePiece file's pieces in their order, and the log probabilities of the ordinary ones.
+
+    The file is a protocol buffer, read without its library.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ModelError(f"can't be read ({error})", where=str(path), fix="download it again") from error
+    pieces: list[str] = []
     scores: dict[str, float] = {}
     name = b""
     try:
@@ -125,9 +132,10 @@ def _read_scores(path: Path) -> dict[str, float]:
                 value, bytes
             ):  # a piece: 1 text, 2 score, 3 type (1: an ordinary one)
                 piece = dict(_fields(value))
+                pieces.append(_bytes(piece[1]).decode("utf-8"))
                 if piece.get(3, 1) == 1:
                     score: float = struct.unpack("<f", _bytes(piece[2]))[0]
-                    scores[_bytes(piece[1]).decode("utf-8")] = score
+                    scores[pieces[-1]] = score
             elif field == 3 and isinstance(value, bytes):  # the normalizer: 1 its name
                 name = _bytes(dict(_fields(value)).get(1, b""))
     except (ValueError, KeyError, IndexError, struct.error) as error:
@@ -138,9 +146,9 @@ def _read_scores(path: Path) -> dict[str, float]:
         raise ModelError(
             "is a SentencePiece model, but not KoBERT's",
             where=str(path),
-            fix=f"take {MODEL_FILE} from monologg/kobert or monologg/distilkobert",
+            fix=f"take {KOBERT_MODEL} from monologg/kobert or monologg/distilkobert",
         )
-    return scores
+    return pieces, scores
 
 
 def _ends_in_number_comma(pieces: Iterable[str]) -> bool:

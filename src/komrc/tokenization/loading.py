@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 
-from komrc import hub, model_folder
 from komrc.errors import ModelError
+from komrc.models import checks, files, hub
 from komrc.tokenization import kobert_backend
 from komrc.tokenization.reader_tokenizer import ReaderTokenizer
+from komrc.tokenization.wordpiece import build_wordpiece
 
-TOKENIZER_FILES = ("*.json", "*.txt", "*.model")
 _WORDPIECE_CLASSES = ("Bert", "DistilBert", "Electra", "ConvBert", "MobileBert", "Funnel", "Lxmert")
-# Positions that a model's table holds but a text can't use (they start after the padding id).
-_RESERVED_POSITIONS = {"roberta": 2, "xlm-roberta": 2, "camembert": 2, "xlm-roberta-xl": 2}
+_FEWEST_PIECES = 10  # special tokens alone are no vocabulary
+_SHORTEST_WINDOW = 8  # a smaller model_max_length is a mistake
 _NO_LIMIT = 1_000_000  # transformers writes 1e30 where a tokenizer knows no limit
 
 
@@ -33,8 +34,8 @@ def load_tokenizer(
         ModelError: the folder holds no tokenizer, or one that exists as a slow tokenizer only.
         HubError: the download failed.
     """
-    folder = hub.resolve(source, files=TOKENIZER_FILES, revision=revision)
-    model_folder.check(folder)
+    folder = hub.resolve(source, files=files.TOKENIZER, revision=revision)
+    checks.check(folder, files.TOKENIZER)
     settings = _read_json(folder / "tokenizer_config.json")
     backend = _backend(folder, settings, do_lower_case)
     config = _read_json(folder / "config.json")
@@ -54,7 +55,7 @@ def load_tokenizer(
 def _read_json(path: Path) -> dict[str, Any]:
     """The file's object; empty where there is no such file."""
     try:
-        return model_folder.read_json(path)
+        return files.read_json(path)
     except FileNotFoundError:
         return {}
 
@@ -62,7 +63,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _backend(folder: Path, settings: dict[str, Any], do_lower_case: bool | None) -> tokenizers.Tokenizer:
     if (folder / "tokenizer.json").is_file():
         try:
-            return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+            ready = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         except BaseException as error:  # the Rust library raises bare Exception, and panics as its own kind
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
@@ -71,44 +72,36 @@ def _backend(folder: Path, settings: dict[str, Any], do_lower_case: bool | None)
                 where=str(folder),
                 fix="download or save the tokenizer again",
             ) from error
-    spm = folder / kobert_backend.MODEL_FILE
+        return _heeds_lower(ready, folder) if do_lower_case else ready
+    lower = _lower(settings, do_lower_case)
+    spm, spiece = folder / files.KOBERT_MODEL, folder / files.KOBERT_SPIECE
     if spm.is_file():
-        lower = _lower(settings, do_lower_case)
-        return kobert_backend.build_backend(spm, folder / kobert_backend.VOCAB_FILE, do_lower_case=lower)
+        return kobert_backend.build_backend(spm, folder / files.VOCAB, do_lower_case=lower)
+    if spiece.is_file() and kobert_backend.is_kobert(spiece):
+        return kobert_backend.build_backend(spiece, None, do_lower_case=lower)
     kind = (
         str(settings.get("tokenizer_class") or "BertTokenizer").removesuffix("Fast").removesuffix("Tokenizer")
     )
-    if (folder / "vocab.txt").is_file() and kind in _WORDPIECE_CLASSES:
-        return _wordpiece(folder / "vocab.txt", settings, _lower(settings, do_lower_case))
-    return _converted(folder, settings)
+    if (folder / files.VOCAB).is_file() and kind in _WORDPIECE_CLASSES:
+        special = _read_json(folder / "special_tokens_map.json")
+        added = _read_json(folder / "added_tokens.json")
+        return build_wordpiece(folder / files.VOCAB, settings, special, added, lower=lower)
+    found = _converted(folder, settings)
+    return _heeds_lower(found, folder) if do_lower_case else found
 
 
 def _lower(settings: dict[str, Any], asked: bool | None) -> bool:
     return bool(settings.get("do_lower_case", False)) if asked is None else asked
 
 
-def _wordpiece(vocab: Path, settings: dict[str, Any], lower: bool) -> tokenizers.Tokenizer:
-    """BERT's pipeline over a vocab.txt, as transformers builds it."""
-    from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
-
-    special = ["[UNK]", "[PAD]", "[CLS]", "[SEP]", "[MASK]"]
-    pieces = models.WordPiece.read_file(str(vocab))
-    if missing := [token for token in special[:4] if token not in pieces]:
+def _heeds_lower(backend: tokenizers.Tokenizer, folder: Path) -> tokenizers.Tokenizer:
+    """Raises ModelError for a ready-made tokenizer that tells upper from lower case."""
+    if backend.encode("ABC Def").ids != backend.encode("abc def").ids:
         raise ModelError(
-            f"no WordPiece vocabulary: {', '.join(missing)} missing",
-            where=str(vocab),
-            fix="it needs one piece a line, special tokens among them",
+            "do_lower_case is asked for, but the tokenizer is saved ready-made and keeps upper case",
+            where=str(folder),
+            fix="leave do_lower_case out; or remove tokenizer.json, where vocab.txt is beside it",
         )
-    backend = tokenizers.Tokenizer(models.WordPiece(vocab=pieces, unk_token="[UNK]"))  # noqa: S106
-    backend.add_special_tokens([token for token in special if token in pieces])
-    backend.normalizer = normalizers.BertNormalizer(
-        lowercase=lower,
-        strip_accents=settings.get("strip_accents"),
-        handle_chinese_chars=settings.get("tokenize_chinese_chars", True),
-    )
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.post_processor = processors.BertProcessing(("[SEP]", pieces["[SEP]"]), ("[CLS]", pieces["[CLS]"]))
-    backend.decoder = decoders.WordPiece()
     return backend
 
 
@@ -118,7 +111,7 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
         "save a fast tokenizer into the folder: AutoTokenizer.from_pretrained(…).save_pretrained(folder) "
         "writes tokenizer.json where one exists"
     )
-    if not any(found for pattern in TOKENIZER_FILES for found in folder.glob(pattern)):
+    if not any(found for pattern in files.TOKENIZER for found in folder.glob(pattern)):
         raise ModelError(
             "holds no model: there is neither a config.json nor a tokenizer",
             where=str(folder),
@@ -127,7 +120,14 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
     # transformers would open the files that these name, wherever they are.
     for name, value in settings.items():
         if name.endswith("_file") and name != "special_tokens_map_file" and value is not None:
-            model_folder.member(folder, value, named_in=folder / "tokenizer_config.json")
+            checks.member(folder, value, named_in=folder / "tokenizer_config.json")
+    if not any(found for pattern in files.VOCABULARIES for found in folder.glob(pattern)):
+        raise ModelError(
+            "holds no tokenizer: neither tokenizer.json nor a vocabulary",
+            where=str(folder),
+            fix="copy tokenizer.json, or vocab.txt and the like, from the model that it was trained from, "
+            "or name that with --tokenizer (train, serve)",
+        )
     try:
         from transformers import AutoTokenizer
     except ImportError as error:
@@ -139,6 +139,13 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
     try:
         found = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except Exception as error:  # whatever a damaged or unknown folder makes the library raise
+        if (pieces := next(folder.glob("*.model"), None)) and not _has_sentencepiece():
+            raise ModelError(
+                f"holds a tokenizer as {pieces.name} only, and the package sentencepiece, which reads it, is "
+                "not installed",
+                where=str(folder),
+                fix="run pip install sentencepiece",
+            ) from error
         reason = str(error).strip().split("\n")[0]
         raise ModelError(
             f"holds no tokenizer that can be loaded ({reason})", where=str(folder), fix=fix
@@ -149,7 +156,24 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
             where=str(folder),
             fix=fix,
         )
-    return tokenizers.Tokenizer.from_str(found.backend_tokenizer.to_str())
+    backend = tokenizers.Tokenizer.from_str(found.backend_tokenizer.to_str())
+    if backend.get_vocab_size(with_added_tokens=False) < _FEWEST_PIECES:
+        name = settings.get("tokenizer_class") or type(found).__name__
+        raise ModelError(
+            f"{name} finds no vocabulary among the folder's files",
+            where=str(folder),
+            fix='correct "tokenizer_class" in tokenizer_config.json (BertTokenizer reads a WordPiece '
+            f"vocab.txt), or {fix}",
+        )
+    return backend
+
+
+def _has_sentencepiece() -> bool:
+    try:
+        importlib.import_module("sentencepiece")
+    except ImportError:
+        return False
+    return True
 
 
 def _pad_id(
@@ -171,10 +195,8 @@ def _pad_id(
 
 
 def _max_length(settings: dict[str, Any], config: dict[str, Any]) -> int:
-    limits = []
-    if isinstance(settings.get("model_max_length"), int) and settings["model_max_length"] < _NO_LIMIT:
-        limits.append(settings["model_max_length"])
-    if isinstance(config.get("max_position_embeddings"), int):
-        reserved = _RESERVED_POSITIONS.get(str(config.get("model_type")), 0)
-        limits.append(config["max_position_embeddings"] - reserved)
+    said, limit = settings.get("model_max_length"), files.longest_window(config)
+    limits = [] if limit is None else [limit]
+    if isinstance(said, int) and _SHORTEST_WINDOW <= said < _NO_LIMIT:
+        limits.append(said)
     return min(limits, default=512)

@@ -25,6 +25,7 @@ _USUAL_NAMES = (
     "<s>", "</s>", "<unk>", "<pad>", "<mask>", "<cls>", "<sep>", "<eop>", "<eod>",
     "[CLS]", "[SEP]", "[UNK]", "[PAD]", "[MASK]", "[BOS]", "[EOS]", "<|endoftext|>",
 )  # fmt: skip
+_UNKNOWN = ("[UNK]", "<unk>")
 
 
 class ReaderTokenizer:
@@ -46,6 +47,12 @@ class ReaderTokenizer:
         self.template = PairTemplate.observe(backend)
         self.pad_id = pad_id
         self.model_max_length = model_max_length
+
+    @cached_property
+    def unknown_ids(self) -> frozenset[int]:
+        """Ids of what stands for text that the vocabulary lacks; empty where it lacks none."""
+        found = (self.backend.token_to_id(name) for name in _UNKNOWN)
+        return frozenset(number for number in found if number is not None)
 
     @cached_property
     def fingerprint(self) -> str:

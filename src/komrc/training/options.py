@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import difflib
+import logging
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from komrc.errors import EngineError, UsageError
+from komrc.errors import EngineError, ModelError, UsageError
+
+logger = logging.getLogger(__name__)
 
 MODEL_TYPES = "kobert, distilkobert, bert, distilbert, electra, roberta, xlm-roberta, …"
 
@@ -165,6 +168,25 @@ class TrainingOptions:
                 raise UsageError(
                     f"{getattr(self, name)} is not a share", where=option(name), fix="give 0 to 1"
                 )
+
+    def fitted(self, longest: int) -> TrainingOptions:
+        """The same for a model that reads ``longest`` tokens at once: windows of the default length become as
+        long as that. Raises ModelError where a longer one was asked for."""
+        if self.max_seq_length <= longest:
+            return self
+        if self.max_seq_length != TrainingOptions.max_seq_length:
+            raise ModelError(
+                f"the model reads {longest} tokens, windows would have {self.max_seq_length}",
+                where="--max-seq-length",
+                fix=f"use --max-seq-length {longest} or less",
+            )
+        logger.info("windows have %d tokens: the model reads no more", longest)
+        return dataclasses.replace(
+            self,
+            max_seq_length=longest,
+            doc_stride=min(self.doc_stride, max(1, longest // 2)),
+            max_query_length=min(self.max_query_length, max(1, longest // 4)),
+        )
 
     def data_path(self, name: str) -> Path:
         """A data file: inside ``data_dir`` where one is given."""

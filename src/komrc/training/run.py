@@ -19,13 +19,15 @@ import torch
 from numpy.typing import NDArray
 from transformers import TrainingArguments, set_seed
 
-from komrc import hub, storage
+from komrc import storage
 from komrc.data import EVALUATING, TRAINING, Loaded, Needs, read_data
 from komrc.engines.torch import TorchEngine
-from komrc.errors import ModelError, StorageError, UsageError
+from komrc.errors import StorageError, UsageError
 from komrc.features import WindowConfig, Windows, cached_windows
 from komrc.modeling import SpanReader
-from komrc.tokenization import ReaderTokenizer, load_tokenizer
+from komrc.models import files, hub
+from komrc.settings import ReaderSettings
+from komrc.tokenization import ReaderTokenizer, check_fit, check_reads, load_tokenizer
 from komrc.training import checkpoints, machine, outputs, preflight, processes, saving
 from komrc.training.batching import LengthGrouped
 from komrc.training.dataset import WindowDataset, choose_windows
@@ -51,6 +53,8 @@ _FREE = frozenset(
     }
 )  # fmt: skip
 
+
+_CONTEXTS_TRIED = 100  # of a file, to see how much of it the tokenizer knows
 
 # These speak of the machine, not of the model, so the card leaves them out; data are named by their hashes.
 _LOCAL = frozenset({*_FREE, "model", "teacher", "config_name", "tokenizer"})
@@ -167,6 +171,11 @@ class _Run:
         dev = self._read(options.predict_file, EVALUATING) if options.predict_file else None
         self.model = self._load_model(checkpoint)
         self.tokenizer = self._load_tokenizer(checkpoint)
+        longest = min(self.model.max_positions, self.tokenizer.model_max_length)
+        self.options = options = options.fitted(longest)
+        for name, data in self.train_data.items():
+            contexts = list(dict.fromkeys(example.context for example in data.examples))[:_CONTEXTS_TRIED]
+            check_reads(self.tokenizer, contexts, name, options.tokenizer or options.model or "tokenizer")
         self.settings = outputs.settings_for(
             options,
             boundary_head=self.model.boundary is not None,
@@ -254,20 +263,13 @@ class _Run:
         else:
             folder = self._resolve(o.model)
             config = self._resolve(o.config_name) if o.config_name else None
-        model = SpanReader.from_pretrained(
+        return SpanReader.from_pretrained(
             folder,
             model_type=o.model_type,
             boundary=o.boundary_head,
             attention_dropout=o.attention_dropout,
             config_folder=config,
         )
-        if o.max_seq_length > model.max_positions:
-            raise ModelError(
-                f"the model reads {model.max_positions} tokens, windows would have {o.max_seq_length}",
-                where="--max-seq-length",
-                fix=f"use --max-seq-length {model.max_positions} or less",
-            )
-        return model
 
     def _resolve(self, name: str | None) -> Path:
         return hub.resolve(name, revision=self.options.revision, cache_dir=self.options.cache_dir)
@@ -276,13 +278,8 @@ class _Run:
         o = self.options
         source = checkpoint.folder if checkpoint else self._resolve(o.tokenizer or o.model)
         tokenizer = load_tokenizer(source, do_lower_case=o.do_lower_case or None)
-        pieces, rows = tokenizer.backend.get_vocab_size(), self.model.config.vocab_size
-        if pieces > rows:
-            raise ModelError(
-                f"the tokenizer has {pieces:,} pieces, the model knows {rows:,}",
-                where=str(source),
-                fix="use the tokenizer that belongs to the model (--tokenizer)",
-            )
+        trained_with = ReaderSettings.load(source).tokenizer_sha256
+        check_fit(tokenizer, self.model.config.to_dict(), str(source), trained_with=trained_with)
         return tokenizer
 
     def _windows(self, data: Loaded) -> tuple[Windows, NDArray[np.intp]]:
@@ -445,11 +442,11 @@ class _Run:
         teachers = []
         for name in o.teacher:
             folder = self._resolve(name)
-            check_tokenizer(name, load_tokenizer(folder).fingerprint, self.tokenizer.fingerprint)
-            teacher = SpanReader.from_pretrained(folder)
-            if "span head" in teacher.untrained:
-                raise ModelError("the teacher was never trained to mark answers", where=name)
-            teachers.append(teacher)
+            tokenizer = load_tokenizer(folder)
+            trained_with = ReaderSettings.load(folder).tokenizer_sha256
+            check_fit(tokenizer, files.read_config(folder), name, trained_with=trained_with)
+            check_tokenizer(name, tokenizer.fingerprint, self.tokenizer.fingerprint)
+            teachers.append(SpanReader.trained(folder))
         begin = time.monotonic()
         with Display() as display:
             task = display.add("asking teachers", len(dataset) * len(teachers))

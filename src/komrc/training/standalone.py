@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 
-from komrc import hub, storage
+from komrc import storage
 from komrc.data import EVALUATING, read_data
-from komrc.errors import ModelError, UsageError
+from komrc.errors import UsageError
 from komrc.modeling import SpanReader
+from komrc.models import hub
 from komrc.settings import ReaderSettings
-from komrc.tokenization import load_tokenizer
+from komrc.tokenization import check_fit, load_tokenizer
 from komrc.training import machine, outputs
 from komrc.training.evaluating import Evaluator
 from komrc.training.options import TrainingOptions
@@ -43,21 +44,16 @@ def evaluate_models(
     rounds = []
     for name in models:
         folder = hub.resolve(name, revision=options.revision, cache_dir=options.cache_dir)
-        model = SpanReader.from_pretrained(folder, model_type=options.model_type).to(device)
-        if "span head" in model.untrained:
-            raise ModelError(
-                "the model was never trained to mark answers",
-                where=name,
-                fix="train it first, or name a folder that training wrote",
-            )
-        settings = outputs.settings_for(options, boundary_head=model.boundary is not None)
+        model = SpanReader.trained(folder, model_type=options.model_type).to(device)
         saved = ReaderSettings.load(folder)
+        source = hub.resolve(options.tokenizer, cache_dir=options.cache_dir) if options.tokenizer else folder
+        tokenizer = load_tokenizer(source, do_lower_case=options.do_lower_case or None)
+        check_fit(tokenizer, model.config.to_dict(), str(source), trained_with=saved.tokenizer_sha256)
+        fitted = options.fitted(min(model.max_positions, tokenizer.model_max_length))
+        settings = outputs.settings_for(fitted, boundary_head=model.boundary is not None)
         evaluator = Evaluator(
             data.examples,
-            load_tokenizer(
-                hub.resolve(options.tokenizer, cache_dir=options.cache_dir) if options.tokenizer else folder,
-                do_lower_case=options.do_lower_case or None,
-            ),
+            tokenizer,
             outputs.with_fitted(settings, saved, options),
             precision=precision,
             token_budget=options.per_gpu_eval_batch_size * options.max_seq_length,

@@ -118,9 +118,9 @@ class SpanTrainer(Trainer):
         self._resumed: dict[str, Any] = {}
         # A constant added to all logits changes no softmax, so the true gradient is zero. What is computed is
         # rounding, and Adam would make steps of it, other ones in every number of processes.
-        bias = model._head[-1].bias
-        if isinstance(bias, torch.Tensor):
-            bias.register_hook(torch.zeros_like)  # type: ignore[no-untyped-call]
+        layer = model.span_layer
+        if layer is not None and layer.bias is not None:
+            layer.bias.register_hook(torch.zeros_like)  # type: ignore[no-untyped-call]
         super().__init__(model=model, args=args, train_dataset=dataset)
         for callback in (ProgressCallback, PrinterCallback):
             self.remove_callback(callback)

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from komrc import hub, model_folder, storage
+from komrc import storage
 from komrc.errors import EngineError, KomrcError, ModelError
+from komrc.models import checks, hub
 from komrc.reader import Reader
 
 
@@ -60,8 +61,8 @@ def refused(folder: Path, words: str, engine: Any = "torch") -> None:
 
 def test_the_good_one_loads_and_the_embedded_one_passes(folder: Path) -> None:
     assert len(Reader.load(folder, engine="torch").read("누구?", "이순신은 무신이다.")) == 1
-    model_folder.check(hub.embedded_model())
-    model_folder.verify(hub.embedded_model())
+    checks.check(hub.embedded_model())
+    checks.verify(hub.embedded_model())
 
 
 # --- code --------------------------------------------------------------------------------------------------

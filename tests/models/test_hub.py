@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from loopback_hub import LoopbackHub
 
-from komrc import hub
 from komrc.errors import HubError, ModelError
+from komrc.models import hub
 
 
 @pytest.fixture

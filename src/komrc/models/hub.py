@@ -21,10 +21,9 @@ from typing import Literal
 
 from komrc.download import git_blob_id
 from komrc.errors import HubError, KomrcError, ModelError
+from komrc.models.files import DOWNLOADED, OLD_WEIGHTS
 from komrc.storage import sha256_file
 
-MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "model.onnx", "model-int8.onnx")
-OLD_WEIGHTS = ("pytorch_model*.bin",)
 # What the hub calls a file's content, and huggingface_hub its copy in the cache, by the length of the name.
 _HASHES = {40: git_blob_id, 64: sha256_file}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -76,9 +75,9 @@ def resolve(
         )
     if offline is None:
         offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
-    found = _snapshot(str(name), files or MODEL_FILES, revision, offline, cache_dir)
+    found = _snapshot(str(name), files or DOWNLOADED, revision, offline, cache_dir)
     if files is None and not any(found.glob("*.safetensors")):
-        found = _snapshot(str(name), (*MODEL_FILES, *OLD_WEIGHTS), revision, offline, cache_dir)
+        found = _snapshot(str(name), (*DOWNLOADED, *OLD_WEIGHTS), revision, offline, cache_dir)
     return found
 
 

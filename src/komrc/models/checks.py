@@ -9,23 +9,24 @@ import json
 import math
 import stat
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NoReturn
 
 from komrc import storage
 from komrc.errors import ModelError
+from komrc.models.files import (
+    CONFIG,
+    LARGEST_CONFIG,
+    LARGEST_JSON,
+    OPENED,
+    TOKENIZER_PARTS,
+    named,
+    own_files,
+    read_json,
+)
 
-# Names of the files that a loader may open.
-OPENED = (
-    "config.json", "generation_config.json", "komrc.json", "*token*.json", "vocab*", "merges.txt", "*.model",
-    "*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "*.onnx", "*.onnx_data", "*.onnx.data",
-)  # fmt: skip
-
-LARGEST_JSON = 64 << 20  # bytes; tokenizer.json of a vocabulary of 250,000 pieces has 17 MB
-_LARGEST_CONFIG = 1 << 20
 _LARGEST_HEADER = 16 << 20
 _MOST_TENSORS = 20_000
 _MOST_LAYERS = 200
@@ -33,7 +34,6 @@ _LARGEST_NUMBER = 1 << 31
 _LONGEST_LIST = 10_000
 _LONGEST_PATH = 200  # characters of it that are shown
 _MOST_SIDES = 64  # of a tensor; NumPy's limit
-_TOKENIZERS = ("*token*.json", "vocab*", "merges.txt", "*.model")
 
 _BYTES = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
@@ -56,8 +56,15 @@ _COUNTS = ("layer", "block", "expert", "repeat", "stage")  # parts of names of n
 _AGAIN = "copy or download the model again"
 
 
-def check(folder: Path) -> None:
-    """Refuse a model folder that would read outside itself, ask for code or exhaust the memory.
+# Folders that passed their manifest, with the state of their files then.
+_verified: dict[tuple[Path, tuple[str, ...]], list[tuple[str, tuple[int, ...]]]] = {}
+
+
+def check(folder: Path, patterns: Sequence[str] = OPENED) -> None:
+    """Refuse a model folder that would read outside itself, ask for code or exhaust the memory, and one
+    whose files are not those of its manifest. Everything that loads from a folder calls it first.
+
+    ``patterns``: names of the files that are compared with the manifest.
 
     Raises ModelError.
     """
@@ -67,35 +74,38 @@ def check(folder: Path) -> None:
     except OSError as error:
         raise ModelError(f"can't be read ({error.strerror or error})", where=str(folder)) from error
     for name in names:
-        if name == storage.MANIFEST or any(fnmatch(name, pattern) for pattern in OPENED):
+        if name == storage.MANIFEST or named(name, OPENED):
             _check_place(folder / name, roots)
     for name in names:
-        if name == "config.json":
-            check_config(read_json(folder / name, limit=_LARGEST_CONFIG), folder / name)
+        if name == CONFIG:
+            check_config(read_json(folder / name, limit=LARGEST_CONFIG), folder / name)
         elif name.endswith(".safetensors"):
             read_header(folder / name)
-        elif (
-            any(fnmatch(name, pattern) for pattern in _TOKENIZERS)
-            and (folder / name).stat().st_size > LARGEST_JSON
-        ):
+        elif named(name, TOKENIZER_PARTS) and (folder / name).stat().st_size > LARGEST_JSON:
             _refuse(folder / name, f"is larger than {LARGEST_JSON:,} bytes", "use another model")
+    verify(folder, patterns)
 
 
-def verify(folder: Path) -> None:
+def verify(folder: Path, patterns: Sequence[str] = OPENED) -> None:
     """Compare the files that a loader may open with the folder's manifest, where it has one.
+
+    Hashing takes a second a gigabyte, so files that have not changed since are not hashed again.
 
     Raises ModelError.
     """
     if not (folder / storage.MANIFEST).is_file():
         return
-    names = [p.name for p in folder.iterdir() if any(fnmatch(p.name, pattern) for pattern in OPENED)]
+    key, state = (folder.absolute(), tuple(patterns)), _state(folder)
+    if _verified.get(key) == state:
+        return
+    names = [path.name for path in own_files(folder)]
     try:
         listed = read_json(folder / storage.MANIFEST, limit=storage.LARGEST_MANIFEST)["files"]
         plain = [name for name in listed if "/" not in name]
-        names += [name for name in plain if any(fnmatch(name, pattern) for pattern in OPENED)]
+        names += [name for name in plain if named(name, OPENED)]
     except (ModelError, FileNotFoundError, KeyError, TypeError):
         pass  # verify_folder says so
-    problems = storage.verify_folder(folder, set(names))
+    problems = storage.verify_folder(folder, {name for name in names if named(name, patterns)})
     if problems:
         _refuse(
             folder,
@@ -103,41 +113,17 @@ def verify(folder: Path) -> None:
             f"{_AGAIN}; after a training that was stopped, run it again with --resume; if you changed the "
             f"files on purpose, delete {storage.MANIFEST}",
         )
+    _verified[key] = state
 
 
-def read_json(path: Path, *, limit: int = LARGEST_JSON) -> dict[str, Any]:
-    """The object in a JSON file. Raises FileNotFoundError, ModelError for all else."""
-    try:
-        if path.stat().st_size > limit:
-            _refuse(path, f"is larger than {limit:,} bytes", _AGAIN)
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"can't be read as JSON ({error})", where=str(path), fix=_AGAIN) from error
-    if not isinstance(value, dict):
-        _refuse(path, "is not a JSON object", _AGAIN)
-    return value
+def _state(folder: Path) -> list[tuple[str, tuple[int, ...]]]:
+    """What changes when a file of the model is written again."""
+    files = [*own_files(folder), folder / storage.MANIFEST]
+    found = [(path.name, path.stat()) for path in files]
+    return [(name, (s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)) for name, s in found]
 
 
 # --- config.json -------------------------------------------------------------------------------------------
-
-# Of these max_position_embeddings counts from the padding id on.
-_POSITIONS_AFTER_PADDING = {
-    "roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "longformer", "data2vec-text", "ibert",
-    "roberta-prelayernorm", "xmod", "mpnet", "luke", "lilt", "markuplm",
-}  # fmt: skip
-
-
-def longest_window(values: Mapping[str, Any]) -> int | None:
-    """How many tokens a model with this configuration can read; None: any number (positions are relative)."""
-    limit = values.get("max_position_embeddings")
-    if not isinstance(limit, int) or limit <= 0:
-        return None
-    if values.get("model_type") in _POSITIONS_AFTER_PADDING:
-        padding = values.get("pad_token_id")
-        limit -= (1 if padding is None else int(padding)) + 1
-    return limit
 
 
 def check_config(values: dict[str, Any], path: Path) -> None:
