@@ -26,7 +26,7 @@ from komrc.datasets import load_squad
 from komrc.engines import Engine
 from komrc.engines.onnx import GRAPHS, OnnxEngine
 from komrc.engines.torch import TorchEngine
-from komrc.errors import EngineError, ModelError, UsageError
+from komrc.errors import ModelError, UsageError, require
 from komrc.features import WindowConfig, build_windows, collate
 from komrc.metrics import korquad
 from komrc.modeling import SpanReader
@@ -125,13 +125,7 @@ def report_json(report: Report) -> str:
 
 
 def _need_onnx() -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise EngineError(
-            f"the export needs the package {error.name}", fix="pip install 'komrc[onnx]'"
-        ) from error
+    require("onnx", "onnxscript", extra="onnx", purpose="the export")
 
 
 def _number(reader: SpanReader, name: str) -> int:

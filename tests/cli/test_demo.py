@@ -7,6 +7,7 @@ import io
 import json
 import shlex
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def test_somebody_elses_model_is_left_alone(tmp_path: Path, capsys: pytest.Captu
 def test_without_torch_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo, "find_spec", lambda name: None if name == "torch" else object())
+    monkeypatch.setitem(sys.modules, "torch", None)
     assert main(["demo", "--output", str(tmp_path / "model")]) == 8
     assert "pip install 'komrc[train]'" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()

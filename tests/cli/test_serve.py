@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import fields
 
 import pytest
 
 from komrc.cli import serve
-from komrc.errors import UsageError
+from komrc.errors import MissingPackageError, UsageError
 from komrc.serving.options import ServeOptions, flag, variable
 
 
@@ -101,8 +102,8 @@ def test_which_addresses_are_beyond_loopback(host, beyond):
 
 
 def test_a_missing_library_is_named(monkeypatch):
-    monkeypatch.setattr(serve, "find_spec", lambda name: None if name == "uvicorn" else object())
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
     parser = argparse.ArgumentParser()
     serve.add_parser(parser.add_subparsers())
-    with pytest.raises(UsageError, match=r"uvicorn not installed.*komrc\[serve\]"):
+    with pytest.raises(MissingPackageError, match=r"needs uvicorn, which is not.*komrc\[serve\]"):
         serve.run(parser.parse_args(["serve"]))

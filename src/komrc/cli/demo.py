@@ -10,12 +10,11 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from komrc import datasets, hub, storage
-from komrc.errors import EngineError, UsageError
+from komrc.errors import UsageError, require
 from komrc.metrics import korquad
 from komrc.types import Answer, Example
 
@@ -117,13 +116,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _require_training() -> None:
-    missing = [name for name in ("torch", "transformers", "accelerate") if find_spec(name) is None]
-    if missing:
-        raise EngineError(
-            f"the demo trains a model, and {missing[0]} is not installed",
-            where="komrc demo",
-            fix="run pip install 'komrc[train]' (make demo does it); komrc ask works without",
-        )
+    require(
+        *("torch", "transformers", "accelerate"),
+        extra="train",
+        purpose="the training in the demo",
+        where="komrc demo",
+        instead="make demo; komrc ask works without",
+    )
 
 
 def find_data(folder: Path | None, train_file: str | None, predict_file: str | None) -> tuple[Path, Path]:

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from komrc.errors import require
+
 EXAMPLES = """\
 examples:
   komrc export --model models --output models-onnx
@@ -49,14 +51,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Export; returns the exit code."""
-    try:
-        from komrc.export import export_model, report_json
-    except ImportError as error:
-        from komrc.errors import EngineError
+    require("torch", "transformers", extra="train", purpose="the export")
+    from komrc.export import export_model, report_json
 
-        raise EngineError(
-            f"the export needs the package {error.name}", fix="pip install 'komrc[onnx]'"
-        ) from error
     report = export_model(
         args.model,
         args.output,

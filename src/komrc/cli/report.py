@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from komrc import datasets, evaluation, storage
-from komrc.errors import UsageError
+from komrc.errors import UsageError, require
 
 EXAMPLES = """\
 examples:
@@ -69,6 +69,14 @@ def run(args: argparse.Namespace) -> int:
     """Write the page and the figures."""
     if args.output is None and args.json is None:
         raise UsageError("there is nothing to write", fix="give --output report.html or --json report.json")
+    if args.output is not None:
+        require(
+            "matplotlib",
+            extra="report",
+            purpose="the page",
+            where="--output",
+            instead="give --json alone",
+        )
     # Matplotlib and the tokenizers are loaded by what is asked for.
     from komrc.report.analysis import analyse, load_scores
 
@@ -111,18 +119,8 @@ def run(args: argparse.Namespace) -> int:
     elif args.json is not None:
         storage.write_json(args.json, report.to_json())
     if args.output is not None:
-        try:
-            from komrc.report.page import render
+        from komrc.report.page import render
 
-            page = render(report)
-        except ModuleNotFoundError as error:
-            if error.name != "matplotlib":
-                raise
-            raise UsageError(
-                "the page's charts need the package matplotlib",
-                where="--output",
-                fix="run pip install 'komrc[report]', or give --json alone",
-            ) from error
-        storage.write_text(args.output, page)
+        storage.write_text(args.output, render(report))
         print(f"wrote {args.output}", file=sys.stderr)
     return 0

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields
-from importlib.util import find_spec
 from typing import Any
 
-from komrc.errors import UsageError
+from komrc.errors import UsageError, require
 from komrc.serving.options import ServeOptions, flag, from_environment
 
 _LIBRARIES = ("fastapi", "uvicorn", "prometheus_client", "fastapi_offline")
@@ -63,11 +62,7 @@ def _add_option(parser: argparse.ArgumentParser, name: str, default: Any, metada
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
     options = _options(args)
-    missing = [name for name in _LIBRARIES if find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            f"{', '.join(missing)} not installed", where="komrc serve", fix="run pip install 'komrc[serve]'"
-        )
+    require(*_LIBRARIES, extra="serve", purpose="the server", where="komrc serve")
     from komrc.serving.server import configure_logging, serve
 
     configure_logging()

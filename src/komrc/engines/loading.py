@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from komrc import model_folder
 from komrc.engines import Engine
 from komrc.engines.onnx import GRAPHS, OnnxEngine
-from komrc.errors import EngineError, UsageError
+from komrc.errors import UsageError, require
 from komrc.types import ENGINES, EngineName
 
 __all__ = ["EngineName", "chosen_engine", "load_engine"]
@@ -58,24 +57,26 @@ def chosen_engine(folder: Path, engine: EngineName = "auto") -> _Chosen:
 
 
 def _torch(folder: Path, name: Literal["torch", "torch-bf16"]) -> Engine:
-    if find_spec("torch") is None or find_spec("transformers") is None:
-        raise EngineError(
-            "the torch engine needs PyTorch and transformers",
-            where=str(folder),
-            fix="run pip install 'komrc[train]', or take another engine",
-        )
+    require(
+        *("torch", "transformers"),
+        extra="train",
+        purpose=f"engine {name}",
+        where=str(folder),
+        instead="use another engine",
+    )
     from komrc.engines.torch import TorchEngine
 
     return TorchEngine.load(folder, name)
 
 
 def _openvino(folder: Path, name: Literal["openvino", "openvino-bf16"]) -> Engine:
-    if find_spec("openvino") is None:
-        raise EngineError(
-            "OpenVINO is not installed",
-            where=str(folder),
-            fix="run pip install 'komrc[openvino]', or take another engine",
-        )
+    require(
+        "openvino",
+        extra="openvino",
+        purpose=f"engine {name}",
+        where=str(folder),
+        instead="use another engine",
+    )
     from komrc.engines.openvino import OpenVinoEngine
 
     return OpenVinoEngine.load(folder, name)

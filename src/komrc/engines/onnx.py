@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from komrc import system
 from komrc.engines import Batch, Logits
 from komrc.engines.portions import TOKENS, in_portions
 from komrc.errors import EngineError, ModelError
@@ -174,10 +175,7 @@ def usable_cores() -> int:
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdecimal() and int(wanted):
         return int(wanted)
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        cores = os.cpu_count() or 1
+    cores = system.cores()
     try:
         quota, period = _CPU_QUOTA.read_text(encoding="ascii").split()
         return min(cores, max(1, math.ceil(int(quota) / int(period))))

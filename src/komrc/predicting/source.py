@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from komrc.datasets import read_squad
-from komrc.errors import DataError, Problem
+from komrc.errors import DataError, Problem, require
 from komrc.predicting import places
 from komrc.types import Example
 
@@ -266,12 +266,9 @@ class _Parquet:
 
 
 def _pyarrow_parquet(name: str) -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise DataError(
-            "Parquet needs pyarrow", where=name, fix="run pip install 'komrc[ray]', or give JSON Lines"
-        ) from error
+    require("pyarrow", extra="ray", purpose="Parquet", where=name, instead="give JSON Lines")
+    import pyarrow.parquet
+
     return pyarrow.parquet
 
 

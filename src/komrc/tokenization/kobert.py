@@ -9,18 +9,18 @@ from typing import Any
 
 import tokenizers
 
-try:
-    from transformers import AutoTokenizer, BatchEncoding, BertConfig, PreTrainedTokenizerFast
-except ModuleNotFoundError as error:
-    raise ImportError(
-        "KoBertTokenizer is a transformers tokenizer, and transformers is not installed; run "
-        "pip install 'komrc[train]'. komrc.tokenization.load_tokenizer reads KoBERT's files without it."
-    ) from error
-
 from komrc import hub
-from komrc.errors import ModelError
+from komrc.errors import ModelError, require
 from komrc.tokenization.kobert_backend import MODEL_FILE, VOCAB_FILE, build_backend
 from komrc.tokenization.offsets import ExactEncoding, OffsetRepair
+
+require(
+    "transformers",
+    extra="train",
+    purpose="KoBertTokenizer",
+    instead="read KoBERT's files with komrc.tokenization.load_tokenizer",
+)
+from transformers import AutoTokenizer, BatchEncoding, BertConfig, PreTrainedTokenizerFast  # noqa: E402
 
 HUB_FILES = (MODEL_FILE, VOCAB_FILE, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
