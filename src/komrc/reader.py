@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -18,7 +19,7 @@ from komrc.engines import BOUNDARY_CLASSES, Batch, Engine
 from komrc.engines.loading import EngineName, load_engine
 from komrc.errors import EngineError, InputError, UsageError
 from komrc.features import WindowConfig, Windows, batches, build_windows, collate
-from komrc.progress import track
+from komrc.progress import Advance, showing
 from komrc.settings import ReaderSettings
 from komrc.types import Answer, Example, Span
 
@@ -131,13 +132,15 @@ class Reader:
             trim_particles=trim_particles,
         )
 
-    def read(self, question: str, context: str, *, top_k: int = 1) -> list[Answer]:
+    def read(self, question: str, context: str, *, top_k: int = 1, progress: bool = False) -> list[Answer]:
         """The best answers, best first, at most ``top_k``: ``text == context[start:end]`` for each.
+
+        ``progress`` shows a bar with the time left on stderr where it takes longer than two seconds.
 
         None where no token covers a character of the context. Raises InputError for an empty question or
         context, or one that is not text.
         """
-        (prediction,) = self.stream([Example("", question, context)], top_k=top_k)
+        (prediction,) = self.read_examples([Example("", question, context)], top_k=top_k, progress=progress)
         return list(prediction.answers)
 
     def read_many(
@@ -146,35 +149,43 @@ class Reader:
         """What ``read`` gives for each (question, context), in the pairs' order, batched."""
         total = len(pairs) if isinstance(pairs, Sequence) else None
         examples = (Example(f"pair {n}", question, context) for n, (question, context) in enumerate(pairs))
-        predictions = self.stream(examples, top_k=top_k)
-        if progress:
-            predictions = track(predictions, total=total, what="reading")
-        return [list(prediction.answers) for prediction in predictions]
+        with _shown(progress, total) as advance:
+            return [list(p.answers) for p in self.stream(examples, top_k=top_k, advance=advance)]
 
     def read_examples(
         self, examples: Sequence[Example], *, top_k: int = 1, progress: bool = False
     ) -> list[Prediction]:
         """Predictions for all examples, in their order."""
-        predictions = self.stream(examples, top_k=top_k)
-        if progress:
-            predictions = track(predictions, total=len(examples), what="reading")
-        return list(predictions)
+        with _shown(progress, len(examples)) as advance:
+            return list(self.stream(examples, top_k=top_k, advance=advance))
 
     def stream(
-        self, examples: Iterable[Example], *, top_k: int = 1, share: tuple[int, int] = (0, 1)
+        self,
+        examples: Iterable[Example],
+        *,
+        top_k: int = 1,
+        share: tuple[int, int] = (0, 1),
+        advance: Advance = lambda _done: None,
     ) -> Iterator[Prediction]:
         """Predictions in the examples' order, in bounded memory however many there are.
 
         While the engine computes, the next examples are tokenized on another thread. ``share`` (k, n) reads
-        the k-th of n parts only; the parts together are what one reader gives, bit for bit. Raises
+        the k-th of n parts only; the parts together are what one reader gives, bit for bit. ``advance`` is
+        called with the number of examples done, after each batch with a fraction. Raises
         InputError for an example whose question or context is empty or not text.
         """
         if top_k < 1:
             raise UsageError(f"must be at least 1, found {top_k}", where="top_k")
         part, parts = share
+        done = 0
         for reading in _ahead(self.prepare, islice(_chunks(examples), part, None, parts)):
-            for indices in batches(reading.windows.lengths, token_budget=self.token_budget):
+            lengths = reading.windows.lengths
+            share_of_token, tokens = len(reading.examples) / max(1, int(lengths.sum())), 0
+            for indices in batches(lengths, token_budget=self.token_budget):
                 self.run([(reading, indices)])
+                tokens += int(lengths[indices].sum())
+                advance(done + tokens * share_of_token)
+            done += len(reading.examples)
             yield from self.predict(reading, top_k=top_k)
 
     def _decode_config(self, top_k: int) -> DecodeConfig:
@@ -297,6 +308,16 @@ class Reader:
             tuple(trimmed(context, answer) for answer in row)
             for context, row in zip(contexts, answers, strict=True)
         ]
+
+
+@contextmanager
+def _shown(progress: bool, total: int | None) -> Iterator[Advance]:
+    """A function that shows the progress, or none."""
+    if progress:
+        with showing(total=total, what="reading") as advance:
+            yield advance
+    else:
+        yield lambda _done: None
 
 
 def _distinct(answers: Sequence[Answer]) -> tuple[Answer, ...]:

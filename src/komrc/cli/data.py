@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from komrc.cli.commands import add_command
+from komrc.cli.console import print_json
 from komrc.datasets import Loaded, scan_squad
 from komrc.download import KORQUAD_LICENCE, KORQUAD_URL, KORQUAD_V1, RemoteFile, fetch
 from komrc.errors import DataError, Problem
@@ -45,13 +46,7 @@ exit codes: 0 done, 5 the download failed or did not match, 6 the disk is full o
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """``data`` with its own commands."""
-    parser = commands.add_parser(
-        "data",
-        help="check a data file, or download KorQuAD",
-        description="Check a data file, or download KorQuAD.",
-        epilog=_DATA,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "data", epilog=_DATA)
     actions = parser.add_subparsers(dest="action", required=True, metavar="lint|get")
     lint = actions.add_parser(
         "lint",
@@ -95,11 +90,7 @@ def run_lint(args: argparse.Namespace) -> int:
     statistics = describe(loaded.examples) if loaded else None
     reached = _reach(loaded, args.tokenizer) if loaded else None
     if args.json:
-        print(
-            json.dumps(
-                _as_json(args.file, problems, loaded, statistics, reached), ensure_ascii=False, indent=2
-            )
-        )
+        print_json(_as_json(args.file, problems, loaded, statistics, reached))
     else:
         _show(args, problems, _rows(args, loaded, statistics, reached) if loaded and statistics else [])
     return FINDINGS if problems else 0

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from komrc import datasets, hub, storage
+from komrc.cli.commands import add_command
 from komrc.errors import UsageError, require
 from komrc.metrics import korquad
 from komrc.types import Answer, Example
@@ -43,13 +44,12 @@ _LONG = 3_000  # training questions from which on a CPU is busy for much more th
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "demo",
-        help="the whole path on the bundled sample",
-        description="Fine-tune the embedded reader on a small Korean data set, evaluate it by the official "
-        "metric, and ask it three questions. Each step names the command it stands for.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        more="Fine-tune the embedded reader on a small Korean data set, evaluate it by the official "
+        "metric, and ask it three questions. Each step names the command that does the same.",
     )
     parser.add_argument(
         "--output",

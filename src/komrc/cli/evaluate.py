@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from komrc import datasets, evaluation
+from komrc.cli.commands import add_command
 from komrc.errors import UsageError
 from komrc.types import ENGINES
 
@@ -28,13 +29,7 @@ A question without a prediction scores 0 and is named on stderr.
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser(
-        "evaluate",
-        help="score predictions as the official KorQuAD 1.0 script does",
-        description="Score predictions: exact match and F1 in percent, as JSON on stdout.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "evaluate", epilog=EXAMPLES, more="The scores are JSON on stdout.")
     parser.add_argument(
         "data", metavar="DATA", type=Path, help="questions with reference answers (KorQuAD, SQuAD, KLUE-MRC)"
     )

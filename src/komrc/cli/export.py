@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from komrc.cli.commands import add_command
 from komrc.errors import require
 
 EXAMPLES = """\
@@ -22,13 +23,7 @@ sample has few questions; name a larger file for a figure to rely on. The report
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser(
-        "export",
-        help="write ONNX, fp32 or int8, and check it",
-        description="Write a model as ONNX, for an engine that needs no torch, and check it.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "export", epilog=EXAMPLES, more="The engines that run ONNX need no torch.")
     parser.add_argument(
         "--model", metavar="MODEL", help="model folder or hub id (default: the embedded model)"
     )

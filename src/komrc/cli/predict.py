@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from komrc.cli import reader_options
+from komrc.cli.commands import add_command
 from komrc.errors import UsageError
 from komrc.types import ENGINES
 
@@ -41,13 +42,7 @@ _FILES = (".json", ".jsonl", ".ndjson")
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser(
-        "predict",
-        help="answer every question of a data file",
-        description="Answer every question of the data.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "predict", epilog=EXAMPLES)
     parser.add_argument("--data", required=True, nargs="+", metavar="FILE", help="the questions")
     parser.add_argument("--output", required=True, metavar="FILE|FOLDER", help="the answers")
     parser.add_argument(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from komrc import datasets, evaluation, storage
+from komrc.cli.commands import add_command
+from komrc.cli.console import print_json
 from komrc.errors import UsageError, require
 
 EXAMPLES = """\
@@ -24,12 +25,11 @@ The page is one file in Korean and English: it asks nothing of the network. --js
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "report",
-        help="a page that shows where points are lost",
-        description="Where points are lost: slices, kinds of errors, reliability of scores, two runs.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        more="It has slices, kinds of errors, reliability of scores, two runs.",
     )
     parser.add_argument("data", metavar="DATA", type=Path, help="questions with reference answers")
     parser.add_argument(
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
         windows=windows,
     )
     if args.json == Path("-"):
-        print(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
+        print_json(report.to_json())
     elif args.json is not None:
         storage.write_json(args.json, report.to_json())
     if args.output is not None:

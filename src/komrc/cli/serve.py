@@ -6,6 +6,7 @@ import argparse
 from dataclasses import fields
 from typing import Any
 
+from komrc.cli.commands import add_command
 from komrc.errors import UsageError, require
 from komrc.serving.options import ServeOptions, flag, from_environment
 
@@ -24,13 +25,7 @@ wins. Ctrl-C or SIGTERM ends the server once all accepted requests are answered 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser(
-        "serve",
-        help="answer over HTTP",
-        description="Answer questions over HTTP, with a page to try it at / and the API at /docs.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "serve", epilog=_EXAMPLES, more="The page is at /, the API at /docs.")
     for option in fields(ServeOptions):
         _add_option(parser, option.name, option.default, option.metadata)
     old = parser.add_argument_group("options of 2020")

@@ -19,7 +19,7 @@ from komrc import storage
 from komrc.errors import StorageError, UsageError
 from komrc.predicting import places, records, runs
 from komrc.predicting.source import LINES, Source, refuse_repeated_ids
-from komrc.progress import track
+from komrc.progress import showing
 from komrc.reader import Reader
 from komrc.types import Example
 
@@ -71,10 +71,10 @@ def predict_file(
                 yield example
 
         done = partial.done
-        predictions = reader.stream(remaining(), top_k=top_k)
-        for prediction in track(predictions, total=source.total, what="answering", done=done):
-            nbest = nbest_output is not None
-            partial.append(records.record(prediction, waiting.popleft(), top_k, nbest=nbest))
+        with showing(total=source.total, what="answering", done=done) as advance:
+            for prediction in reader.stream(remaining(), top_k=top_k, advance=advance):
+                nbest = nbest_output is not None
+                partial.append(records.record(prediction, waiting.popleft(), top_k, nbest=nbest))
         partial.commit(output, nbest_output)
     return done
 
