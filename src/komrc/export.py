@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from komrc import hub
+from komrc import hub, model_folder, overwriting
 from komrc.datasets import load_squad
 from komrc.engines import Engine
 from komrc.engines.onnx import GRAPHS, OnnxEngine
@@ -85,10 +85,12 @@ def export_model(
     _need_onnx()
     if not 0 <= max_em_drop <= 100:
         raise UsageError(f"must be between 0 and 100, found {max_em_drop}", where="--max-em-drop")
+    overwriting.refuse_file_name(output, "--output")
+    source = hub.resolve(model)
+    overwriting.refuse_inputs([output], [*model_folder.inputs(source), *([data] if data else [])])
     examples = load_squad(data or hub.sample_data("dev"))
     if not any(example.answers for example in examples):
         raise UsageError("no question has an answer to compare with", where=str(data))
-    source = hub.resolve(model)
     reader = SpanReader.from_pretrained(source)
     tokenizer = load_tokenizer(source)
     settings = replace(

@@ -56,6 +56,14 @@ _COUNTS = ("layer", "block", "expert", "repeat", "stage")  # parts of names of n
 _AGAIN = "copy or download the model again"
 
 
+def inputs(name: str | Path) -> list[Path]:
+    """A model folder and its own files, which no output may overwrite; empty where it is a hub id."""
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        return []
+    return [folder, *(file for pattern in (*OPENED, storage.MANIFEST) for file in folder.glob(pattern))]
+
+
 def check(folder: Path) -> None:
     """Refuse a model folder that would read outside itself, ask for code or exhaust the memory.
 

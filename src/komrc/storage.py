@@ -50,6 +50,8 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
     Raises StorageError.
     """
     with _explained(path):
+        if path.exists() and not path.is_file():  # a device would be replaced by a file
+            raise OSError(errno.EEXIST, "it is a folder or a device")
         _make_folder(path.parent)
         remove_stale(path.parent, path.name)
         temporary = _neighbour(path, TEMPORARY)

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from komrc import overwriting
 from komrc.cli.commands import add_command
 from komrc.cli.console import print_json
 from komrc.datasets import Loaded, scan_squad
@@ -195,6 +196,7 @@ def _show(args: argparse.Namespace, problems: tuple[Problem, ...], rows: list[tu
 
 def run_get(args: argparse.Namespace) -> int:
     """Download the files, print their paths."""
+    overwriting.refuse_file_name(args.output, "--output")
     base_url = os.environ.get("KOMRC_KORQUAD_URL") or KORQUAD_URL
     total = sum(remote.size for remote in KORQUAD_V1)
     print(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from komrc import datasets, hub, storage
+from komrc import datasets, hub, overwriting, storage
 from komrc.cli.commands import add_command
 from komrc.errors import UsageError, require
 from komrc.metrics import korquad
@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.max_steps} is too small", where="--max-steps", fix="give 1 or more")
     _require_training()
     files = find_data(args.data, args.train_file, args.predict_file)
+    overwriting.refuse_inputs([args.output], [*files, hub.embedded_model()])
     _prepare(args.output)
     logging.basicConfig(format="  %(message)s", level=logging.WARNING)
     logging.getLogger("komrc").setLevel(logging.INFO)
@@ -169,11 +170,12 @@ def _pick(folder: Path, name: str | None, words: Sequence[str], flag: str) -> Pa
 
 
 def _prepare(output: Path) -> None:
-    """Make the folder a demo's. Raises UsageError where it holds somebody's model, StorageError."""
-    used = (output / "model.safetensors").exists() or any(output.glob("checkpoint-*"))
+    """Make the folder a demo's. Raises UsageError where it holds somebody's files, StorageError."""
+    overwriting.refuse_file_name(output, "--output")
+    used = output.is_dir() and any(path.name[0] != "." for path in output.iterdir())
     if used and not (output / PASSAGE).exists():
         raise UsageError(
-            "the folder holds a model that no demo wrote", where=str(output), fix="choose another --output"
+            "the folder holds files that no demo wrote", where=str(output), fix="choose another --output"
         )
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from komrc import overwriting
 from komrc.cli import reader_options
 from komrc.cli.commands import add_command
 from komrc.errors import UsageError
@@ -94,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
     folder = places.suffix(args.output) not in _FILES
     _check(args, folder)
+    _refuse_inputs(args)
     kind, _, engine = args.engine.partition(":") if args.engine.startswith(RAY) else ("", "", args.engine)
     source = open_source(args.data, skip_invalid=args.skip_invalid, block=args.shard_size or BLOCK)
     model = Model.of(args.model, engine=engine or "auto", trim_particles=args.trim_particles)
@@ -111,7 +113,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace, folder: bool) -> None:
-    """Raises UsageError for options that the output has no use for."""
+    """Raises UsageError for names of outputs that can't be written, and options without a use for one."""
+    from komrc.predicting import places
+
+    forms = {
+        "--output": "a .json file, a .jsonl file or a folder",
+        "--nbest-output": "a .json or .jsonl file",
+    }
+    for option, name in (("--output", args.output), ("--nbest-output", args.nbest_output)):
+        if name is None or places.suffix(str(name)) in _FILES:
+            continue
+        if overwriting.is_file_name(Path(name)):
+            raise UsageError(
+                f"{name} is none of the forms that are written",
+                where=option,
+                fix=f"give the name of {forms[option]}",
+            )
     if folder:
         if args.nbest_output is not None:
             raise UsageError(
@@ -133,6 +150,30 @@ def _check(args: argparse.Namespace, folder: bool) -> None:
                 where=option,
                 fix="give --output the name of a folder, without .json or .jsonl",
             )
+
+
+def _refuse_inputs(args: argparse.Namespace) -> None:
+    """Raises UsageError where an output is an input, or would be one for the next run."""
+    from komrc import hub, model_folder
+    from komrc.predicting import one_file, places
+
+    outputs, inputs = [], []
+    for name in filter(None, (args.output, args.nbest_output)):
+        path = places.local(name)
+        outputs += [path, *one_file.partial_files(path)] if path is not None else []
+    for name in args.data:
+        path = places.local(name)
+        inputs += [path] if path is not None else []
+        if path is None and _overlap(args.output.rstrip("/"), name.rstrip("/")):
+            raise UsageError("is also an input", where=args.output, fix="give another output")
+    overwriting.refuse_inputs(outputs, inputs)
+    overwriting.refuse_inside(outputs, [path for path in inputs if path.is_dir()])
+    overwriting.refuse_inputs(outputs, model_folder.inputs(args.model or hub.embedded_model()))
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two URLs are the same, or one is a folder above the other."""
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
 def _to_file(args: argparse.Namespace, source: Source, model: Model) -> int:

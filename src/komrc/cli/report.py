@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from komrc import datasets, evaluation, storage
+from komrc import datasets, evaluation, model_folder, overwriting, storage
 from komrc.cli.commands import add_command
 from komrc.cli.console import print_json
 from komrc.errors import UsageError, require
@@ -67,16 +67,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Write the page and the figures."""
-    if args.output is None and args.json is None:
-        raise UsageError("there is nothing to write", fix="give --output report.html or --json report.json")
-    if args.output is not None:
-        require(
-            "matplotlib",
-            extra="report",
-            purpose="the page",
-            where="--output",
-            instead="give --json alone",
-        )
+    _check_outputs(args)
     # Matplotlib and the tokenizers are loaded by what is asked for.
     from komrc.report.analysis import analyse, load_scores
 
@@ -124,3 +115,25 @@ def run(args: argparse.Namespace) -> int:
         storage.write_text(args.output, render(report))
         print(f"wrote {args.output}", file=sys.stderr)
     return 0
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Raises UsageError where there is no output, or where one is an input; MissingPackageError."""
+    if args.output is None and args.json is None:
+        raise UsageError("there is nothing to write", fix="give --output report.html or --json report.json")
+    if args.output is not None:
+        require(
+            "matplotlib",
+            extra="report",
+            purpose="the page",
+            where="--output",
+            instead="give --json alone",
+        )
+    outputs = [path for path in (args.output, args.json) if path is not None and path != Path("-")]
+    if args.output == Path("-"):
+        raise UsageError("the page is a file", where="--output", fix="give a name such as report.html")
+    if len(outputs) == 2:
+        overwriting.refuse_inputs(outputs[:1], outputs[1:])
+    for source in filter(None, (args.data, args.predictions, args.nbest, args.compare)):
+        overwriting.refuse_inputs(outputs, overwriting.files_below(source))
+    overwriting.refuse_inputs(outputs, model_folder.inputs(args.model) if args.model else [])

@@ -79,6 +79,12 @@ def predict_file(
     return done
 
 
+def partial_files(output: Path) -> tuple[Path, Path]:
+    """The answers so far and their label, while a run is not complete."""
+    path = output.with_name(f"{output.name}.part")
+    return path, _label_of(path)
+
+
 def _is_lines(path: Path) -> bool:
     return places.suffix(path.name) in LINES
 
@@ -94,7 +100,7 @@ class _Partial:
     @classmethod
     @contextlib.contextmanager
     def open(cls, output: Path, identity: Mapping[str, str], *, restart: bool) -> Iterator[_Partial]:
-        path = output.with_name(f"{output.name}.part")
+        path, _ = partial_files(output)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a+b", buffering=0) as file:
