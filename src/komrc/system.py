@@ -29,6 +29,6 @@ def lock(descriptor: int) -> None:
     if fcntl is None:
         raise StorageError(
             "KoMRC writes files on Linux and macOS only: this system has no flock",
-            fix="on Windows, run it in WSL 2; komrc ask and komrc evaluate write no file and run here, too",
+            fix="on Windows, run it in WSL 2; komrc ask and komrc evaluate write no file",
         )
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -39,12 +39,12 @@ def prepared() -> Iterator[None]:
     prepare_output()
     # The types say that the streams can't be None; a process started with closed ones has None there.
     if sys.stdin is None:
-        sys.stdin = _ClosedInput()  # type: ignore[unreachable]
+        sys.stdin = _ClosedInput()
     if sys.stdout is None:
-        sys.stdout = _ClosedOutput()  # type: ignore[unreachable]
+        sys.stdout = _ClosedOutput()
     if sys.stderr is None:
-        sys.stderr = io.StringIO()  # type: ignore[unreachable]
-    sys.stderr = _Messages(sys.stderr)  # type: ignore[assignment]
+        sys.stderr = io.StringIO()
+    sys.stderr = _Messages(sys.stderr)
     try:
         with _signals():
             yield
