@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -46,11 +47,30 @@ def test_of_a_single_item_the_share_is_shown(clock: list[float], capsys: pytest.
     ]
 
 
-def test_on_a_terminal_it_is_a_bar(
-    clock: list[float], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+class AtOnce:
+    """A timer whose time is up when it starts."""
+
+    def __init__(self, _seconds: float, action: Callable[[], None]) -> None:
+        self.start = action
+
+    def cancel(self) -> None: ...
+
+    def join(self) -> None: ...
+
+
+def test_there_is_a_sign_of_life_before_the_first_step(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(progress.threading, "Timer", AtOnce)
+    with progress.showing(total=3, what="shards"):
+        assert capsys.readouterr().err == "shards: 0 of 3\n"
+
+
+def test_on_a_terminal_it_is_a_bar(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress.threading, "Timer", AtOnce)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     with progress.showing(total=1, what="reading") as advance:
-        clock[0] += 5
         advance(0.5)
     assert "50 %" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -37,7 +38,8 @@ def showing(*, total: int | None, what: str, done: int = 0) -> Iterator[Advance]
         with _bar(total, what, done) as advance:
             yield advance
     else:
-        yield _lines(total, what, done)
+        with _lines(total, what, done) as advance:
+            yield advance
 
 
 @contextmanager
@@ -45,29 +47,34 @@ def _bar(total: int | None, what: str, done: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    began = time.monotonic()
     # Of a single item, the share that is done.
     count = TextColumn("{task.percentage:>3.0f} %") if total == 1 else MofNCompleteColumn()
     columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
     bar = Progress(*columns, console=Console(stderr=True), speed_estimate_period=120)
     task = bar.add_task(what, total=total, completed=done)
-    shown = False
-
-    def advance(finished: float) -> None:
-        nonlocal shown
-        bar.update(task, completed=done + finished)
-        if not shown and time.monotonic() - began > _PATIENCE:
-            bar.start()
-            shown = True
-
     try:
-        yield advance
+        with _after_patience(bar.start):
+            yield lambda finished: bar.update(task, completed=done + finished)
     finally:
-        if shown:
+        if bar.live.is_started:
             bar.stop()
 
 
-def _lines(total: int | None, what: str, done: int) -> Advance:
+@contextmanager
+def _after_patience(show: Callable[[], None]) -> Iterator[None]:
+    """Call ``show`` on another thread if this lasts longer than two seconds."""
+    timer = threading.Timer(_PATIENCE, show)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()  # what it shows must not come after the end
+
+
+@contextmanager
+def _lines(total: int | None, what: str, done: int) -> Iterator[Advance]:
     began = last = time.monotonic()
     wait = _PATIENCE
 
@@ -81,7 +88,12 @@ def _lines(total: int | None, what: str, done: int) -> Advance:
         left = "" if seconds is None else f", about {_duration(seconds)} left"
         print(f"{what}: {_share(done + finished, total)}{left}", file=sys.stderr, flush=True)
 
-    return advance
+    def begin() -> None:
+        if last == began:
+            print(f"{what}: {_share(done, total)}", file=sys.stderr, flush=True)
+
+    with _after_patience(begin):
+        yield advance
 
 
 def _share(count: float, total: int | None) -> str:

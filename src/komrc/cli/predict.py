@@ -30,9 +30,9 @@ examples:
 --data is JSON in the form of KorQuAD (answers are not needed), JSON Lines with a question a line, or Parquet
 with such columns: {"id": "1", "question": "…", "context": "…"}; files, folders or URLs.
 --output is a file, {"id": "text"}, as the official script reads it, or, with a name that ends in .jsonl, a
-line for each question: id, text, start, end, score. A name without such an ending is a folder of shards, and only
-such a folder can be written by several actors: processes of this machine, or, with --engine ray, actors on Ray
-(RAY_ADDRESS names a cluster; without it Ray is started here).
+line for each question: id, text, start, end, score. A name without such an ending is a folder of shards, and
+only such a folder can be written by several actors: processes of this machine, or, with --engine ray, actors
+on Ray (RAY_ADDRESS names a cluster; without it Ray is started here).
 
 JSON Lines and Parquet need the same memory for any number of questions. A run that was cut short leaves
 OUTPUT.part, or the folder without manifest.json; the same command goes on where it stopped.
