@@ -14,11 +14,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
+from komrc.cli.console import prepare_output
 from komrc.errors import KomrcError
 from komrc.metrics.korquad import VERSION, score_files
 
 
 def main() -> int:
+    prepare_output()
     parser = argparse.ArgumentParser(
         description=f"Evaluation for KorQuAD {VERSION}",
         epilog=(

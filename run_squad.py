@@ -20,6 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
+from komrc.cli import console
 from komrc.errors import KomrcError, UsageError
 from komrc.training.options import TrainingOptions, add_options, build_options, need_packages
 
@@ -142,16 +143,18 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run; errors go to stderr as one message, never a traceback."""
-    try:
-        return run(argv)
-    except KomrcError as error:
-        # Options are written with dashes in komrc train, with underscores here.
-        said = re.sub(r"(?<!\S)--[a-z]+(-[a-z]+)+", lambda m: "--" + m[0][2:].replace("-", "_"), str(error))
-        print(f"run_squad.py: error: {said}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("run_squad.py: stopped", file=sys.stderr)
-        return 130
+    with console.prepared():
+        try:
+            return run(argv)
+        except KomrcError as error:
+            # Options are written with dashes in komrc train, with underscores here.
+            pattern = r"(?<!\S)--[a-z]+(-[a-z]+)+"
+            said = re.sub(pattern, lambda match: "--" + match[0][2:].replace("-", "_"), str(error))
+            print(f"run_squad.py: error: {said}", file=sys.stderr)
+            return error.exit_code
+        except KeyboardInterrupt as stopped:
+            print("run_squad.py: stopped", file=sys.stderr)
+            return getattr(stopped, "exit_code", 130)
 
 
 if __name__ == "__main__":

@@ -187,3 +187,32 @@ def test_an_export_that_computes_something_else_is_refused(
 def test_a_tolerance_that_makes_no_sense_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--max-em-drop"):
         export_model(None, tmp_path / "onnx", max_em_drop=-1)
+
+
+@pytest.mark.parametrize("name", ["model", "model/../model", "link", "."])
+def test_an_export_over_its_own_model_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "link").symlink_to("model", target_is_directory=True)
+    for file in ("config.json", "model.safetensors"):
+        (tmp_path / "model" / file).write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    for source in ("model", "link"):
+        with pytest.raises(UsageError, match="input"):
+            export_model(source, Path(name))
+    assert (tmp_path / "model/model.safetensors").read_text() == "{}"
+
+
+def test_an_export_over_weights_that_the_model_links_to_is_refused(tmp_path: Path) -> None:
+    for folder in ("model", "weights"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "weights/model.safetensors").write_text("{}")
+    (tmp_path / "model/model.safetensors").symlink_to("../weights/model.safetensors")
+    with pytest.raises(UsageError, match="holds an input"):
+        export_model(tmp_path / "model", tmp_path / "weights")
+
+
+def test_an_export_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="folder"):
+        export_model(None, tmp_path / "model.onnx")

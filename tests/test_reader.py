@@ -365,3 +365,15 @@ def test_the_embedded_model_answers() -> None:
 def test_an_unknown_engine_is_one_message() -> None:
     with pytest.raises(UsageError, match=r"no engine is called 'tf'.*auto, torch, torch-bf16, onnx"):
         Reader.load(engine="tf")  # type: ignore[arg-type]
+
+
+def test_a_long_text_shows_its_progress_batch_by_batch() -> None:
+    from komrc import Reader
+
+    seen: list[float] = []
+    text = "훈민정음은 1446년에 반포되었다. " * 400
+    example = Example("1", "언제 반포되었나?", text)
+    (prediction,) = Reader.load().stream([example], advance=seen.append)
+    assert len(seen) > 2
+    assert seen == sorted(seen) and 0 < seen[0] < 0.6 and seen[-1] == pytest.approx(1)
+    assert prediction.answers

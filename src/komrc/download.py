@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
-import fcntl
 import hashlib
 import logging
 import os
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from komrc import storage
+from komrc import storage, system
 from komrc.errors import HubError, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ def _locked(path: Path) -> Iterator[_Part]:
     """The part file, opened for this process alone."""
     with path.open("ab") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            system.lock(file.fileno())
         except BlockingIOError as error:
             raise StorageError(
                 "another download is writing it", where=str(path), fix="wait for it to end, or stop it"

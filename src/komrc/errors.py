@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import operator
 import re
+import sys
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
 
 PROBLEMS_SHOWN = 20  # of a data file, in a message
 
@@ -37,6 +42,10 @@ class KomrcError(Exception):
         place = f"{self.where}: " if self.where else ""
         advice = f". {self.fix[:1].upper()}{self.fix[1:]}" if self.fix else ""
         return f"{place}{self.what}{advice}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with the message alone, which not every subclass accepts.
+        return _rebuild, (type(self), vars(self))
 
 
 class UsageError(KomrcError):
@@ -156,3 +165,80 @@ def check_whole_number(value: object, name: str, *, least: int = 1) -> None:
         raise UsageError(f"must be a whole number, found {value!r}", where=name)
     if operator.index(value) < least:
         raise UsageError(f"must be at least {least}, found {value}", where=name)
+
+
+class MissingPackageError(EngineError, ImportError):
+    """A package that the command needs is not installed."""
+
+
+def require(
+    *packages: str, extra: str, purpose: str, where: str | None = None, instead: str | None = None
+) -> None:
+    """Raise MissingPackageError unless all packages are installed; imports none of them.
+
+    Args:
+        packages: names as in ``import``.
+        extra: the extra of KoMRC that brings them, as in ``pip install 'komrc[extra]'``.
+        purpose: what needs them, the beginning of a sentence such as "the export".
+        where: option, file or command it concerns.
+        instead: what the user can do without them.
+    """
+    missing = [name for name in packages if not sys.modules.get(name) and find_spec(name) is None]
+    if missing:
+        raise missing_package(", ".join(missing), extra=extra, purpose=purpose, where=where, instead=instead)
+
+
+def missing_package(
+    package: str, *, extra: str, purpose: str, where: str | None = None, instead: str | None = None
+) -> MissingPackageError:
+    """The error of ``require``, for a package whose import has failed already."""
+    alternative = f", or {instead}" if instead else ""
+    return MissingPackageError(
+        f"{purpose} needs {package}, which is not installed",
+        where=where,
+        fix=f"run pip install 'komrc[{extra}]' (in a checkout: pip install '.[{extra}]'){alternative}",
+    )
+
+
+# --- from one process to another ---------------------------------------------------------------------------
+
+
+def to_json(error: KomrcError) -> dict[str, Any]:
+    """All that an error holds, in JSON's kinds; ``from_json`` makes the same error of it."""
+    kinds = [kind for kind in type(error).__mro__ if issubclass(kind, KomrcError)]
+    values = vars(error) | {"problems": [asdict(problem) for problem in getattr(error, "problems", ())]}
+    return {
+        "classes": [f"{kind.__module__}:{kind.__qualname__}" for kind in kinds],
+        "values": {
+            name: value if isinstance(value, str | int | float | list | None) else str(value)
+            for name, value in values.items()
+        },
+    }
+
+
+def from_json(value: Mapping[str, Any]) -> KomrcError:
+    """The error that ``to_json`` described: of its own class, or, where that is unknown here, of the next
+    base class."""
+    kind = next(kind for kind in map(_class, value["classes"]) if kind is not None)
+    values = dict(value["values"])
+    problems = tuple(Problem(**problem) for problem in values.pop("problems"))
+    if issubclass(kind, DataError):
+        values["problems"] = problems
+    return _rebuild(kind, values)
+
+
+def _class(name: str) -> type[KomrcError] | None:
+    module, _, path = name.partition(":")
+    if module.partition(".")[0] == __name__.partition(".")[0]:
+        with suppress(ImportError):  # a newer KoMRC on the other host
+            import_module(module)
+    found: Any = sys.modules.get(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found if isinstance(found, type) and issubclass(found, KomrcError) else None
+
+
+def _rebuild(kind: type[KomrcError], values: Mapping[str, Any]) -> KomrcError:
+    error = kind.__new__(kind, values["what"])
+    vars(error).update(values)
+    return error

@@ -21,16 +21,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from komrc import overwriting
 from komrc.data import load_squad
 from komrc.engines import Engine
 from komrc.engines.onnx import OnnxEngine
 from komrc.engines.torch import TorchEngine
-from komrc.errors import EngineError, ModelError, UsageError
+from komrc.errors import ModelError, UsageError, require
 from komrc.features import WindowConfig, build_windows, collate
 from komrc.metrics import korquad
 from komrc.modeling import SpanReader
 from komrc.modeling.int8_nodes import OPSET, Int8Nodes, Quantized
-from komrc.models import hub
+from komrc.models import checks, hub
 from komrc.models.files import GRAPHS
 from komrc.reader import Reader
 from komrc.settings import ReaderSettings
@@ -90,10 +91,12 @@ def export_model(
     _need_onnx()
     if not 0 <= max_em_drop <= 100:
         raise UsageError(f"must be between 0 and 100, found {max_em_drop}", where="--max-em-drop")
+    overwriting.refuse_file_name(output, "--output")
+    source = hub.resolve(model)
+    overwriting.refuse_inputs([output], [*checks.inputs(source), *([data] if data else [])])
     examples = load_squad(data or hub.sample_data("dev"))
     if not any(example.answers for example in examples):
         raise UsageError("no question has an answer to compare with", where=str(data))
-    source = hub.resolve(model)
     reader = SpanReader.trained(source, model_type=model_type)
     tokenizer = load_tokenizer(source)
     settings = ReaderSettings.load(source)
@@ -133,13 +136,7 @@ def report_json(report: Report) -> str:
 
 
 def _need_onnx() -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise EngineError(
-            f"the export needs the package {error.name}", fix="pip install 'komrc[onnx]'"
-        ) from error
+    require("onnx", "onnxscript", extra="onnx", purpose="the export")
 
 
 def _number(reader: SpanReader, name: str) -> int:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from komrc.errors import UsageError
+from komrc import system
+from komrc.errors import require
 from komrc.graphemes import cut_points
 from komrc.marks import CLOSING, PAIRS
 from komrc.types import Span
@@ -59,15 +60,16 @@ class _Token:
 
 @cache
 def _kiwi(process: int) -> Kiwi:  # noqa: ARG001 -- a fork has none of its parent's threads, so needs its own
-    try:
-        from kiwipiepy import Kiwi
-    except ImportError as error:
-        raise UsageError(
-            "the analysis of particles needs the package kiwipiepy",
-            where="--trim-particles kiwi, --particle-labels",
-            fix="run pip install 'komrc[kiwi]'; or leave the option out, or train with --no-particle-labels",
-        ) from error
-    return Kiwi(num_workers=min(4, len(os.sched_getaffinity(0))))
+    require(
+        "kiwipiepy",
+        extra="kiwi",
+        purpose="the analysis of particles",
+        where="--trim-particles kiwi, --particle-labels",
+        instead="leave the option out, or train with --no-particle-labels",
+    )
+    from kiwipiepy import Kiwi
+
+    return Kiwi(num_workers=min(4, system.cores()))
 
 
 _lock = Lock()

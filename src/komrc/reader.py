@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,7 +20,7 @@ from komrc.engines import Batch, Engine, Logits
 from komrc.engines.loading import EngineName, load_engine
 from komrc.errors import EngineError, InputError, UsageError, check_whole_number
 from komrc.features import WindowConfig, Windows, batches, build_windows, collate
-from komrc.progress import track
+from komrc.progress import Advance, showing
 from komrc.settings import ReaderSettings
 from komrc.types import Answer, Example
 
@@ -142,16 +143,28 @@ class Reader:
             trim_particles=trim_particles,
         )
 
-    def read(self, question: str, context: str, *, top_k: int = 1, distinct: bool = False) -> list[Answer]:
+    def read(
+        self,
+        question: str,
+        context: str,
+        *,
+        top_k: int = 1,
+        distinct: bool = False,
+        progress: bool = False,
+    ) -> list[Answer]:
         """The best answers, best first: ``text == context[start:end]`` for each.
 
         There are ``top_k`` while there are so many, and the first ones are the same whatever it is. With
         ``distinct`` no answer shares a character with a better one.
 
+        ``progress`` shows a bar with the time left on stderr where it takes longer than two seconds.
+
         None where no token covers a character of the context. Raises InputError for an empty question or
         context, or one that is not text.
         """
-        (prediction,) = self.stream([Example("", question, context)], top_k=top_k, distinct=distinct)
+        (prediction,) = self.read_examples(
+            [Example("", question, context)], top_k=top_k, distinct=distinct, progress=progress
+        )
         return list(prediction.answers)
 
     def read_many(
@@ -165,10 +178,9 @@ class Reader:
         """What ``read`` gives for each (question, context), in the pairs' order, batched."""
         total = len(pairs) if isinstance(pairs, Sequence) else None
         examples = (Example(f"pair {n}", *_pair(pair, n)) for n, pair in enumerate(pairs))
-        predictions = self.stream(examples, top_k=top_k, distinct=distinct)
-        if progress:
-            predictions = track(predictions, total=total, what="reading")
-        return [list(prediction.answers) for prediction in predictions]
+        with _shown(progress, total) as advance:
+            predictions = self.stream(examples, top_k=top_k, distinct=distinct, advance=advance)
+            return [list(prediction.answers) for prediction in predictions]
 
     def read_examples(
         self,
@@ -179,10 +191,8 @@ class Reader:
         progress: bool = False,
     ) -> list[Prediction]:
         """Predictions for all examples, in their order."""
-        predictions = self.stream(examples, top_k=top_k, distinct=distinct)
-        if progress:
-            predictions = track(predictions, total=len(examples), what="reading")
-        return list(predictions)
+        with _shown(progress, len(examples)) as advance:
+            return list(self.stream(examples, top_k=top_k, distinct=distinct, advance=advance))
 
     def stream(
         self,
@@ -191,13 +201,15 @@ class Reader:
         top_k: int = 1,
         distinct: bool = False,
         share: tuple[int, int] = (0, 1),
+        advance: Advance = lambda _done: None,
     ) -> Iterator[Prediction]:
         """Predictions in the examples' order, in bounded memory however many there are.
 
         While the engine computes, the next examples are tokenized on another thread. ``share`` (k, n) reads
-        the k-th of n parts only; the parts together are what one reader gives, bit for bit. Raises
-        InputError for an example whose question or context is empty or not text, UsageError for a top_k
-        that is no whole number from 1 on.
+        the k-th of n parts only; the parts together are what one reader gives, bit for bit. ``advance`` is
+        called with the number of examples done, after each batch with a fraction. Raises InputError for an
+        example whose question or context is empty or not text, UsageError for a top_k that is no whole
+        number from 1 on.
         """
         _check_wishes(top_k, distinct=distinct)
         part, parts = share
@@ -205,9 +217,15 @@ class Reader:
         check_whole_number(part, "share", least=0)
         if part >= parts:
             raise UsageError(f"must be below the number of parts, {parts}, found {part}", where="share")
+        done = 0
         for reading in _ahead(self.prepare, islice(_chunks(examples), part, None, parts)):
-            for indices in batches(reading.windows.lengths, token_budget=self.token_budget):
+            lengths = reading.windows.lengths
+            share_of_token, tokens = len(reading.examples) / max(1, int(lengths.sum())), 0
+            for indices in batches(lengths, token_budget=self.token_budget):
                 self.run([(reading, indices)])
+                tokens += int(lengths[indices].sum())
+                advance(done + tokens * share_of_token)
+            done += len(reading.examples)
             yield from self.predict(reading, top_k=top_k, distinct=distinct)
 
     def _decode_config(self, n_best: int, *, distinct: bool) -> DecodeConfig:
@@ -333,6 +351,16 @@ def _pair(pair: object, number: int) -> tuple[Any, Any]:
             f"must be a question and a context, found {type(pair).__name__}", where=f"pair {number}"
         )
     return pair[0], pair[1]
+
+
+@contextmanager
+def _shown(progress: bool, total: int | None) -> Iterator[Advance]:
+    """A function that shows the progress, or none."""
+    if progress:
+        with showing(total=total, what="reading") as advance:
+            yield advance
+    else:
+        yield lambda _done: None
 
 
 def _check(text: object, what: str, name: str) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -24,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from komrc import system
 from komrc.errors import KomrcError, StorageError
 
 MANIFEST = "manifest.json"
@@ -50,6 +50,8 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
     Raises StorageError.
     """
     with _explained(path):
+        if path.exists() and not path.is_file():  # a device would be replaced by a file
+            raise OSError(errno.EEXIST, "it is a folder or a device")
         _make_folder(path.parent)
         remove_stale(path.parent, path.name)
         temporary = _neighbour(path, TEMPORARY)
@@ -219,7 +221,7 @@ def _sync(path: Path) -> None:
 def _lock(descriptor: int) -> None:
     # A file system without locks loses only the tidying up after a kill.
     with contextlib.suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        system.lock(descriptor)
 
 
 @contextmanager
@@ -339,7 +341,7 @@ def _abandoned(path: Path, age: float) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        system.lock(descriptor)
         return time.time() - os.fstat(descriptor).st_mtime >= age
     except OSError:
         return False

@@ -102,6 +102,24 @@ def test_errors_are_one_message(
     assert err.startswith("komrc: error: ") and said in err and "Traceback" not in err
 
 
+def test_utf_16_with_its_mark_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.txt").write_bytes(TEXT.encode("utf-16"))
+    assert main(["ask", QUESTION, "--context", str(tmp_path / "text.txt")]) == 0
+    text, start, end, _ = capsys.readouterr().out.split("\t")
+    assert TEXT[int(start) : int(end)] == text and "1446" in text
+
+
+@pytest.mark.parametrize(
+    ("data", "name"), [(b"%PDF-1.7\n", "PDF"), (b"\x1f\x8b\x08\x00", "gzip"), (b"PK\x03\x04word/", "DOCX")]
+)
+def test_a_file_that_is_no_text_is_named(
+    data: bytes, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text").write_bytes(data)
+    assert main(["ask", QUESTION, "--context", str(tmp_path / "text")]) == 2
+    assert name in capsys.readouterr().err
+
+
 def test_top_k_must_be_positive(context: str) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["ask", QUESTION, "--context", context, "--top-k", "0"])

@@ -7,6 +7,7 @@ import io
 import json
 import shlex
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,18 +136,21 @@ def test_data_that_is_missing_or_ambiguous_is_named(tmp_path: Path) -> None:
         demo.find_data(tmp_path, "train-c.json", None)
 
 
-def test_somebody_elses_model_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"weeks of work")
+@pytest.mark.parametrize("name", ["model.safetensors", "README.md"])
+def test_somebody_elses_files_are_left_alone(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(b"weeks of work")
     assert main(["demo", "--output", str(tmp_path)]) == 2
     assert "no demo wrote" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
-    assert (tmp_path / "model.safetensors").read_bytes() == b"weeks of work"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == b"weeks of work"
 
 
 def test_without_torch_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo, "find_spec", lambda name: None if name == "torch" else object())
+    monkeypatch.setitem(sys.modules, "torch", None)
     assert main(["demo", "--output", str(tmp_path / "model")]) == 8
     assert "pip install 'komrc[train]'" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()

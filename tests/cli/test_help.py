@@ -7,7 +7,8 @@ import re
 import pytest
 
 from komrc import errors
-from komrc.cli import COMMANDS, main
+from komrc.cli import main
+from komrc.cli.commands import SUMMARIES
 
 
 def test_the_help_names_every_command_and_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -15,7 +16,7 @@ def test_the_help_names_every_command_and_every_exit_code(capsys: pytest.Capture
         main(["--help"])
     assert ended.value.code == 0
     said = capsys.readouterr().out
-    assert all(re.search(rf"^  {name} ", said, re.MULTILINE) for name in COMMANDS)
+    assert all(re.search(rf"^  {name} ", said, re.MULTILINE) for name in SUMMARIES)
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     codes = {kind.exit_code for kind in kinds if issubclass(kind, errors.KomrcError)}
     told = {int(code) for code in re.findall(r"\d+", said.partition("exit codes:")[2])}

@@ -49,7 +49,7 @@ def test_a_model_trained_again_is_another_model(data: Path, tmp_path: Path) -> N
     from komrc.predicting.model import _digest
 
     (tmp_path / "model").mkdir()
-    weights = tmp_path / "model/w"
+    weights = tmp_path / "model/model.safetensors"
     weights.write_bytes(b"1")
     before = _digest(tmp_path / "model")
     assert before == _digest(tmp_path / "model")
@@ -96,12 +96,60 @@ def test_damaged_questions_stop_it_or_are_left_out(
     assert "left out 1 of 2 questions: 1 " in caplog.text
 
 
-@pytest.mark.parametrize("name", ["answers.csv", "answers.TXT", "answers.xlsx", "answers.parquet", "-"])
-def test_outputs_in_forms_that_are_not_written_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+@pytest.mark.parametrize(
+    "name", ["answers.csv", "answers.TSV", "a.txt", "a.xlsx", "a.parquet", "a.json.gz", "-"]
+)
+def test_an_output_of_another_form_is_refused(
+    name: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["predict", "--data", "q.jsonl", "--output", name]) == 2
-    err = capsys.readouterr().err
-    assert ".jsonl" in err and "folder" in err
-    assert not list(tmp_path.iterdir())
+    assert main(["predict", "--data", str(data), "--output", name]) == 2
+    said = capsys.readouterr().err
+    assert ".json" in said and ".jsonl" in said and "folder" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["data.json"]
+    assert main(["predict", "--data", str(data), "--output", "p.json", "--nbest-output", name]) == 2
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        ["--output", "data.json"],
+        ["--output", "./../here/data.json"],
+        ["--output", "link.json"],
+        ["--output", "p.json", "--nbest-output", "data.json"],
+        ["--output", "../here"],
+        ["--output", "model/config.json", "--model", "model"],
+        ["--output", "model", "--model", "model"],
+    ],
+)
+def test_an_output_that_is_an_input_is_refused(
+    outputs: list[str], data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = data.parent / "here"
+    (here / "model").mkdir(parents=True)
+    (here / "model/config.json").write_text("{}")
+    data = data.rename(here / "data.json")
+    (here / "link.json").symlink_to(data)
+    before = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
+    monkeypatch.chdir(here)
+    assert main(["predict", "--data", "data.json", *outputs]) == 2
+    assert "input" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == before
+
+
+def test_an_output_inside_the_data_folder_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("answers.json", "answers"):
+        assert main(["predict", "--data", str(data.parent), "--output", str(data.parent / name)]) == 2
+        assert "next run" in capsys.readouterr().err
+    assert [path.name for path in data.parent.iterdir()] == ["data.json"]
+
+
+def test_predictions_may_be_written_into_the_model_folder_again(data: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from komrc.models import hub
+
+    model = Path(shutil.copytree(hub.embedded_model(), tmp_path / "model"))
+    arguments = ["predict", "--model", str(model), "--data", str(data), "--output", str(model / "p.json")]
+    assert main(arguments) == 0
+    assert main(arguments) == 0

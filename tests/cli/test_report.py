@@ -67,3 +67,23 @@ def test_with_a_real_tokenizer(files, komrc_small_v0):
     value = json.loads(numbers.read_text(encoding="utf-8"))
     assert 0 <= value["ceiling"]["exact_match"] <= 100
     assert {part["group"] for part in value["slices"]} >= {"tokens", "windows"}
+
+
+@pytest.mark.parametrize("option", ["--output", "--json"])
+@pytest.mark.parametrize("name", ["data.json", "old.json", "new.json", "link.html"])
+def test_an_output_that_is_an_input_is_refused(files, capsys, option, name):
+    pytest.importorskip("matplotlib")
+    (files / "link.html").symlink_to(files / "data.json")
+    before = {path.name: path.read_bytes() for path in files.iterdir()}
+    arguments = [str(files / "data.json"), str(files / "old.json"), "--compare", str(files / "new.json")]
+    assert main(["report", *arguments, option, str(files / name)]) == 2
+    assert "input" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in files.iterdir()} == before
+
+
+def test_a_device_is_not_replaced(files, capsys):
+    arguments = [str(files / "data.json"), str(files / "old.json")]
+    (files / "pipe").symlink_to("/dev/null")
+    assert main(["report", *arguments, "--json", str(files / "pipe")]) == 6
+    assert "device" in capsys.readouterr().err
+    assert (files / "pipe").is_symlink()

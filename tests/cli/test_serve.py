@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from komrc.cli import serve
-from komrc.errors import UsageError
+from komrc.errors import MissingPackageError, UsageError
 from komrc.serving.options import ServeOptions, flag, variable
 
 _VARIABLE = re.compile(r'(?:environ(?:\.get)?[(\[]|= )"(KOMRC_[A-Z_]+)"')
@@ -132,8 +133,8 @@ def test_which_addresses_are_beyond_loopback(host, beyond):
 
 
 def test_a_missing_library_is_named(monkeypatch):
-    monkeypatch.setattr(serve, "find_spec", lambda name: None if name == "uvicorn" else object())
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
     parser = argparse.ArgumentParser()
     serve.add_parser(parser.add_subparsers())
-    with pytest.raises(UsageError, match=r"uvicorn not installed.*komrc\[serve\]"):
+    with pytest.raises(MissingPackageError, match=r"needs uvicorn, which is not.*komrc\[serve\]"):
         serve.run(parser.parse_args(["serve"]))

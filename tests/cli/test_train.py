@@ -64,7 +64,7 @@ def test_mistakes_end_with_a_message(
 def test_without_torch_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("komrc.training.options.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "torch", None)
     assert main(["train", "--train-file", "a.json", "--output-dir", str(tmp_path)]) == 8
     said = capsys.readouterr().err
     assert "training needs torch" in said and "pip install" in said

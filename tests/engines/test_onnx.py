@@ -205,7 +205,7 @@ print(json.dumps([reader.engine.name, answer.text]))
 def test_asking_for_torch_where_it_is_missing_says_what_to_install(without_torch: Path) -> None:
     program = "from komrc import Reader; Reader.load(engine='torch')"
     done = subprocess.run([without_torch, "-I", "-c", program], capture_output=True, text=True, check=False)
-    assert "EngineError" in done.stderr
+    assert "MissingPackageError" in done.stderr
     assert "komrc[train]" in done.stderr
 
 

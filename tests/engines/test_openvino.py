@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ torch = pytest.importorskip("torch")
 
 from transformers import AutoConfig, AutoModelForQuestionAnswering  # noqa: E402
 
-from komrc.engines import Logits, loading  # noqa: E402
+from komrc.engines import Logits  # noqa: E402
 from komrc.engines.loading import load_engine  # noqa: E402
 from komrc.engines.onnx import OnnxEngine  # noqa: E402
 from komrc.engines.openvino import OpenVinoEngine  # noqa: E402
@@ -108,6 +109,6 @@ def test_what_the_models_tables_do_not_hold_is_an_error_and_not_zeros(tmp_path: 
 def test_without_openvino_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     from komrc.models import hub
 
-    monkeypatch.setattr(loading, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(EngineError, match=r"komrc\[openvino\]"):
         load_engine(hub.embedded_model(), "openvino")

@@ -171,3 +171,43 @@ assert not {"torch", "transformers", "plotly", "kiwipiepy"} & set(sys.modules)
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
+
+
+def ten_under_way(one, pool):
+    """Ten requests that the engine will not answer soon, as futures of (status, code)."""
+
+    def ask(n):
+        body = {"inputs": {"question": f"{n}?", "context": "1443년에."}}
+        reply = httpx.post(one.url + "/predict", json=body, timeout=20)
+        return reply.status_code, reply.json().get("code")
+
+    asked = [pool.submit(ask, n) for n in range(10)]
+    deadline = time.monotonic() + 10
+    while "komrc_queue_length 10.0" not in httpx.get(one.url + "/metrics").text:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return asked
+
+
+def test_a_second_ctrl_c_refuses_what_is_under_way_in_one_line(programs):
+    one = programs("--request-timeout", "20", "--cache-answers", "0", FAKE_SECONDS="3")
+    with ThreadPoolExecutor(10) as pool:
+        asked = ten_under_way(one, pool)
+        before = one.log.read_text()
+        for _ in range(2):
+            one.process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        assert [one.result() for one in asked] == [(503, "draining")] * 10
+    one.process.wait(10)
+    said = one.log.read_text().removeprefix(before)
+    assert "10 requests" in said.splitlines()[0]
+    assert "ASGI" not in said and "ERROR" not in said
+
+
+def test_a_closed_terminal_ends_the_server_as_sigterm_does(programs):
+    one = programs("--request-timeout", "20", "--cache-answers", "0", FAKE_SECONDS="1")
+    with ThreadPoolExecutor(10) as pool:
+        asked = ten_under_way(one, pool)
+        one.process.send_signal(signal.SIGHUP)
+        assert [one.result()[0] for one in asked] == [200] * 10
+    assert one.process.wait(10) == -signal.SIGHUP

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from komrc import text_files
 from komrc.cli import reader_options
+from komrc.cli.commands import add_command
+from komrc.cli.console import print_json
 from komrc.errors import InputError
 from komrc.types import Answer
 
@@ -27,21 +29,22 @@ Without a terminal each answer is a line: text, start, end, score, separated by 
 (code points) from 0; end is one behind the last.
 """
 
+_ADVICE = """\
+Put the question in quotation marks: komrc ask "누가 만들었나?" --context FILE
+A question that begins with - follows --: komrc ask --context FILE -- "-40도는 어디인가?\""""
+
 _SENTENCE_END = re.compile(r"(?<=[.!?。])\s+|\n+")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser(
-        "ask",
-        help="answer one question on a text",
-        description="Answer one question on a text.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "ask", epilog=EXAMPLES, advice=_ADVICE)
     parser.add_argument("question", metavar="QUESTION", help="the question")
     parser.add_argument(
-        "--context", required=True, metavar="FILE", help="the text to read, UTF-8; - reads standard input"
+        "--context",
+        required=True,
+        metavar="FILE",
+        help="the text to read, UTF-8 or UTF-16; - reads standard input",
     )
     parser.add_argument(
         "--top-k", type=reader_options.positive, default=1, metavar="N", help="answers (default: 1)"
@@ -56,11 +59,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Print the answers, best first."""
+    question = _question(args.question)
     context = _read(args.context)
     reader = reader_options.load_reader(args)
-    answers = reader.read(args.question, context, top_k=args.top_k, distinct=args.distinct)
+    answers = reader.read(question, context, top_k=args.top_k, distinct=args.distinct, progress=True)
     if args.json:
-        print(json.dumps(_as_json(args.question, answers), ensure_ascii=False, indent=2))
+        print_json(_as_json(question, answers))
     elif sys.stdout.isatty():
         _show(answers, context)
     else:
@@ -71,20 +75,35 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _read(name: str) -> str:
-    """The text, its line ends as they are, so that offsets hold. Raises InputError."""
-    where = "standard input" if name == "-" else name
+def _question(text: str) -> str:
+    """The question as text; Python keeps bytes of the command line that it can't decode as surrogates.
+
+    Raises InputError.
+    """
+    if text.isprintable() or not any("\udc80" <= character <= "\udcff" for character in text):
+        return text
     try:
-        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        return data.decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(
-            f"can't be read ({error.strerror or error})", where=where, fix="give a text file, or -"
-        ) from error
+        return os.fsencode(text).decode("utf-8")  # the C locale: the terminal is UTF-8 all the same
     except UnicodeDecodeError as error:
         raise InputError(
-            f"is not UTF-8 (byte {error.start})", where=where, fix="convert it: iconv -f CP949 -t UTF-8"
+            "is not UTF-8; it may be CP949, an old Korean encoding",
+            where="QUESTION",
+            fix="set the terminal to UTF-8; in a script, save the file as UTF-8: iconv -f CP949 -t UTF-8",
         ) from error
+
+
+def _read(name: str) -> str:
+    """The text, its line ends as they are, so that offsets hold. Raises InputError."""
+    if name != "-":
+        return text_files.read_text(name, error=InputError)
+    where = "standard input"
+    try:
+        data = sys.stdin.buffer.read()
+    except OSError as error:
+        raise InputError(
+            f"can't be read ({error.strerror or error})", where=where, fix="give a text file"
+        ) from error
+    return text_files.decode(data, where=where, error=InputError)
 
 
 def _as_json(question: str, answers: Sequence[Answer]) -> dict[str, object]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections import Counter
@@ -12,7 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from komrc import storage
+from komrc import overwriting, storage
+from komrc.cli.commands import add_command
+from komrc.cli.console import print_json
 from komrc.data import Loaded, scan_data
 from komrc.data.fix import fix_data
 from komrc.download import KORQUAD_LICENCE, KORQUAD_URL, KORQUAD_V1, RemoteFile, fetch
@@ -65,13 +66,7 @@ exit codes: 0 done, 5 the download failed or did not match, 6 the disk is full o
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """``data`` with its own commands."""
-    parser = commands.add_parser(
-        "data",
-        help="check or mend a data file, or download KorQuAD",
-        description="Check or mend a data file, or download KorQuAD.",
-        epilog=_DATA,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "data", epilog=_DATA)
     actions = parser.add_subparsers(dest="action", required=True, metavar="lint|fix|get")
     lint = actions.add_parser(
         "lint",
@@ -136,13 +131,7 @@ def run_lint(args: argparse.Namespace) -> int:
     statistics = describe(loaded.examples) if loaded else None
     reached = _reach(loaded, args.tokenizer) if loaded and loaded.examples else _Reached(None, None)
     if args.json:
-        print(
-            json.dumps(
-                _as_json(args.file, problems, loaded, statistics, reached),
-                ensure_ascii=False,
-                indent=2,
-            )
-        )
+        print_json(_as_json(args.file, problems, loaded, statistics, reached))
     else:
         _show(
             args,
@@ -321,6 +310,7 @@ def run_fix(args: argparse.Namespace) -> int:
 
 def run_get(args: argparse.Namespace) -> int:
     """Download the files, print their paths."""
+    overwriting.refuse_file_name(args.output, "--output")
     base_url = os.environ.get("KOMRC_KORQUAD_URL") or KORQUAD_URL
     total = sum(remote.size for remote in KORQUAD_V1)
     print(

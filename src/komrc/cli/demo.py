@@ -10,13 +10,13 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from komrc import storage
+from komrc import overwriting, storage
+from komrc.cli.commands import add_command
 from komrc.data import load_squad
-from komrc.errors import EngineError, UsageError
+from komrc.errors import UsageError, require
 from komrc.metrics import korquad
 from komrc.models import hub
 from komrc.types import Answer, Example
@@ -46,13 +46,12 @@ _LONG = 3_000  # training questions from which on a CPU is busy for much more th
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "demo",
-        help="the whole path on the bundled sample",
-        description="Fine-tune the embedded reader on a small Korean data set, evaluate it by the official "
-        "metric, and ask it three questions. Each step names the command it stands for.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        more="Fine-tune the embedded reader on a small Korean data set, evaluate it by the official "
+        "metric, and ask it three questions. Each step names the command that does the same.",
     )
     parser.add_argument(
         "--output",
@@ -92,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.max_steps} is too small", where="--max-steps", fix="give 1 or more")
     _require_training()
     files = find_data(args.data, args.train_file, args.predict_file)
+    overwriting.refuse_inputs([args.output], [*files, hub.embedded_model()])
     _prepare(args.output)
     logging.basicConfig(format="  %(message)s", level=logging.WARNING)
     logging.getLogger("komrc").setLevel(logging.INFO)
@@ -119,13 +119,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _require_training() -> None:
-    missing = [name for name in ("torch", "transformers", "accelerate") if find_spec(name) is None]
-    if missing:
-        raise EngineError(
-            f"the demo trains a model, and {missing[0]} is not installed",
-            where="komrc demo",
-            fix="run pip install 'komrc[train]' (make demo does it); komrc ask works without",
-        )
+    require(
+        *("torch", "transformers", "accelerate"),
+        extra="train",
+        purpose="the training in the demo",
+        where="komrc demo",
+        instead="make demo; komrc ask works without",
+    )
 
 
 def find_data(folder: Path | None, train_file: str | None, predict_file: str | None) -> tuple[Path, Path]:
@@ -172,11 +172,12 @@ def _pick(folder: Path, name: str | None, words: Sequence[str], flag: str) -> Pa
 
 
 def _prepare(output: Path) -> None:
-    """Make the folder a demo's. Raises UsageError where it holds somebody's model, StorageError."""
-    used = (output / "model.safetensors").exists() or any(output.glob("checkpoint-*"))
+    """Make the folder a demo's. Raises UsageError where it holds somebody's files, StorageError."""
+    overwriting.refuse_file_name(output, "--output")
+    used = output.is_dir() and any(path.name[0] != "." for path in output.iterdir())
     if used and not (output / PASSAGE).exists():
         raise UsageError(
-            "the folder holds a model that no demo wrote", where=str(output), fix="choose another --output"
+            "the folder holds files that no demo wrote", where=str(output), fix="choose another --output"
         )
     try:
         output.mkdir(parents=True, exist_ok=True)

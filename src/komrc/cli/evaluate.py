@@ -10,6 +10,7 @@ from pathlib import Path
 
 from komrc import evaluation
 from komrc.cli import reader_options
+from komrc.cli.commands import add_command
 from komrc.data import EVALUATING, SCORING, read_data
 from komrc.errors import UsageError
 from komrc.types import ENGINES
@@ -32,13 +33,7 @@ _NAMED = 20  # questions without a prediction
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser(
-        "evaluate",
-        help="score predictions as the official KorQuAD 1.0 script does",
-        description="Score predictions: exact match and F1 in percent, as JSON on stdout.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "evaluate", epilog=EXAMPLES, more="The scores are JSON on stdout.")
     parser.add_argument(
         "data",
         metavar="DATA",

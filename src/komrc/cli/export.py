@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 from komrc.cli import reader_options
+from komrc.cli.commands import add_command
+from komrc.errors import require
 
 EXAMPLES = """\
 examples:
@@ -22,13 +24,7 @@ sample has few questions; name a larger file for a figure to rely on. The report
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser(
-        "export",
-        help="write ONNX, fp32 or int8, and check it",
-        description="Write a model as ONNX, for an engine that needs no torch, and check it.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "export", epilog=EXAMPLES, more="The engines that run ONNX need no torch.")
     parser.add_argument(
         "--model", metavar="MODEL", help="model folder or hub id (default: the embedded model)"
     )
@@ -52,14 +48,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Export; returns the exit code."""
-    try:
-        from komrc.export import export_model, report_json
-    except ImportError as error:
-        from komrc.errors import EngineError
+    require("torch", "transformers", extra="train", purpose="the export")
+    from komrc.export import export_model, report_json
 
-        raise EngineError(
-            f"the export needs the package {error.name}", fix="pip install 'komrc[onnx]'"
-        ) from error
     report = export_model(
         args.model,
         args.output,

@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from komrc import overwriting
 from komrc.cli import reader_options
+from komrc.cli.commands import add_command
 from komrc.errors import UsageError
 from komrc.types import ENGINES
 
@@ -30,9 +32,9 @@ examples:
 Parquet with such columns: {"id": "1", "question": "…", "context": "…"}, also with .gz; files, folders, URLs,
 or - for standard input.
 --output is a file, {"id": "text"}, as the official script reads it, or, with a name that ends in .jsonl, a
-line for each question: id, text, start, end, score. Any other name is a folder of shards, and only such a
-folder can be written by several actors: processes of this machine, or, with --engine ray, actors on Ray
-(RAY_ADDRESS names a cluster; without it Ray is started here).
+line for each question: id, text, start, end, score. A name without such an ending is a folder of shards, and
+only such a folder can be written by several actors: processes of this machine, or, with --engine ray, actors
+on Ray (RAY_ADDRESS names a cluster; without it Ray is started here).
 
 JSON Lines and Parquet need the same memory for any number of questions. A run that was cut short leaves
 OUTPUT.part, or the folder without manifest.json; the same command goes on where it stopped.
@@ -44,13 +46,7 @@ _NOT_WRITTEN = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".parquet", ".html", ".
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser(
-        "predict",
-        help="answer every question of a data file",
-        description="Answer every question of the data.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "predict", epilog=EXAMPLES)
     parser.add_argument("--data", required=True, nargs="+", metavar="FILE", help="the questions")
     parser.add_argument("--output", required=True, metavar="FILE|FOLDER", help="the answers")
     parser.add_argument(
@@ -102,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
     folder = places.suffix(args.output) not in _FILES
     _check(args, folder)
     with standard_input(args.data) as data:
+        _refuse_inputs(args)
         return _predict(args, data, folder)
 
 
@@ -132,13 +129,22 @@ def _predict(args: argparse.Namespace, data: Sequence[str], folder: bool) -> int
 
 
 def _check(args: argparse.Namespace, folder: bool) -> None:
-    """Raises UsageError for options that the output has no use for, and for outputs that are not written."""
-    if args.output == "-" or args.output.lower().endswith(_NOT_WRITTEN):
-        raise UsageError(
-            f"{args.output} is not a form that is written",
-            where="--output",
-            fix="give a name that ends in .json or .jsonl, or that of a folder (with --format parquet)",
-        )
+    """Raises UsageError for names of outputs that can't be written, and options without a use for one."""
+    from komrc.predicting import places
+
+    forms = {
+        "--output": "a .json file, a .jsonl file or a folder",
+        "--nbest-output": "a .json or .jsonl file",
+    }
+    for option, name in (("--output", args.output), ("--nbest-output", args.nbest_output)):
+        if name is None or places.suffix(str(name)) in _FILES:
+            continue
+        if overwriting.is_file_name(Path(name)):
+            raise UsageError(
+                f"{name} is none of the forms that are written",
+                where=option,
+                fix=f"give the name of {forms[option]}",
+            )
     if folder:
         if args.nbest_output is not None:
             raise UsageError(
@@ -160,6 +166,30 @@ def _check(args: argparse.Namespace, folder: bool) -> None:
                 where=option,
                 fix="give --output the name of a folder, without .json or .jsonl",
             )
+
+
+def _refuse_inputs(args: argparse.Namespace) -> None:
+    """Raises UsageError where an output is an input, or would be one for the next run."""
+    from komrc.models import checks, hub
+    from komrc.predicting import one_file, places
+
+    outputs, inputs = [], []
+    for name in filter(None, (args.output, args.nbest_output)):
+        path = places.local(name)
+        outputs += [path, *one_file.partial_files(path)] if path is not None else []
+    for name in args.data:
+        path = places.local(name)
+        inputs += [path] if path is not None else []
+        if path is None and _overlap(args.output.rstrip("/"), name.rstrip("/")):
+            raise UsageError("is also an input", where=args.output, fix="give another output")
+    overwriting.refuse_inputs(outputs, inputs)
+    overwriting.refuse_inside(outputs, [path for path in inputs if path.is_dir()])
+    overwriting.refuse_inputs(outputs, checks.inputs(args.model or hub.embedded_model()))
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two URLs are the same, or one is a folder above the other."""
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
 def _to_file(args: argparse.Namespace, source: Source, model: Model) -> int:

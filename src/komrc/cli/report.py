@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from komrc import evaluation, storage
+from komrc import evaluation, overwriting, storage
+from komrc.cli.commands import add_command
+from komrc.cli.console import print_json
 from komrc.data import REPORTING, read_data
-from komrc.errors import UsageError
+from komrc.errors import UsageError, require
+from komrc.models import checks
 
 EXAMPLES = """\
 examples:
@@ -25,12 +27,11 @@ The page is one file in Korean and English: it asks nothing of the network. --js
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "report",
-        help="a page that shows where points are lost",
-        description="Where points are lost: slices, kinds of errors, reliability of scores, two runs.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        more="It has slices, kinds of errors, reliability of scores, two runs.",
     )
     parser.add_argument("data", metavar="DATA", type=Path, help="questions with reference answers")
     parser.add_argument(
@@ -71,8 +72,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Write the page and the figures."""
-    if args.output is None and args.json is None:
-        raise UsageError("there is nothing to write", fix="give --output report.html or --json report.json")
+    _check_outputs(args)
     # Matplotlib and the tokenizers are loaded by what is asked for.
     from komrc.report.analysis import analyse, load_scores
 
@@ -117,22 +117,34 @@ def run(args: argparse.Namespace) -> int:
     for warning in report.unreachable.warnings():
         print(f"warning: {warning}", file=sys.stderr)
     if args.json == Path("-"):
-        print(json.dumps(report.to_json(), ensure_ascii=False, indent=2))
+        print_json(report.to_json())
     elif args.json is not None:
         storage.write_json(args.json, report.to_json())
     if args.output is not None:
-        try:
-            from komrc.report.page import render
+        from komrc.report.page import render
 
-            page = render(report)
-        except ModuleNotFoundError as error:
-            if error.name != "matplotlib":
-                raise
-            raise UsageError(
-                "the page's charts need the package matplotlib",
-                where="--output",
-                fix="run pip install 'komrc[report]', or give --json alone",
-            ) from error
-        storage.write_text(args.output, page)
+        storage.write_text(args.output, render(report))
         print(f"wrote {args.output}", file=sys.stderr)
     return 0
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Raises UsageError where there is no output, or where one is an input; MissingPackageError."""
+    if args.output is None and args.json is None:
+        raise UsageError("there is nothing to write", fix="give --output report.html or --json report.json")
+    if args.output is not None:
+        require(
+            "matplotlib",
+            extra="report",
+            purpose="the page",
+            where="--output",
+            instead="give --json alone",
+        )
+    outputs = [path for path in (args.output, args.json) if path is not None and path != Path("-")]
+    if args.output == Path("-"):
+        raise UsageError("the page is a file", where="--output", fix="give a name such as report.html")
+    if len(outputs) == 2:
+        overwriting.refuse_inputs(outputs[:1], outputs[1:])
+    for source in filter(None, (args.data, args.predictions, args.nbest, args.compare)):
+        overwriting.refuse_inputs(outputs, overwriting.files_below(source))
+    overwriting.refuse_inputs(outputs, checks.inputs(args.model) if args.model else [])

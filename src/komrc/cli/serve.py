@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields
-from importlib.util import find_spec
 from typing import Any
 
-from komrc.errors import UsageError
+from komrc.cli.commands import add_command
+from komrc.errors import UsageError, require
 from komrc.serving.options import ServeOptions, flag, from_environment, listed
 
 _LIBRARIES = ("fastapi", "uvicorn", "prometheus_client", "fastapi_offline")
@@ -25,13 +25,7 @@ wins. Ctrl-C or SIGTERM ends the server once all accepted requests are answered 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = commands.add_parser(
-        "serve",
-        help="answer over HTTP",
-        description="Answer questions over HTTP, with a page to try it at / and the API at /docs.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "serve", epilog=_EXAMPLES, more="The page is at /, the API at /docs.")
     for option in fields(ServeOptions):
         _add_option(parser, option.name, option.default, option.metadata)
     old = parser.add_argument_group("options of 2020")
@@ -65,11 +59,7 @@ def _add_option(parser: argparse.ArgumentParser, name: str, default: Any, metada
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
     options = _options(args)
-    missing = [name for name in _LIBRARIES if find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            f"{', '.join(missing)} not installed", where="komrc serve", fix="run pip install 'komrc[serve]'"
-        )
+    require(*_LIBRARIES, extra="serve", purpose="the server", where="komrc serve")
     from komrc.serving.server import configure_logging, serve
 
     configure_logging()

@@ -6,6 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from komrc.cli.commands import add_command
 from komrc.training.options import add_options, build_options, need_packages
 
 _EXAMPLES = """\
@@ -29,13 +30,7 @@ Attention dropout is 0 unless you say otherwise (--attention-dropout 0.1): it co
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command and its options."""
-    parser = commands.add_parser(
-        "train",
-        help="fine-tune an encoder on KorQuAD-format data",
-        description="Fine-tune an encoder on KorQuAD-format data, with official EM and F1 while it trains.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "train", epilog=_EXAMPLES)
     parser.add_argument("--config", type=Path, metavar="FILE.yaml", help="take options from this file")
     add_options(parser)
     parser.set_defaults(run=run)

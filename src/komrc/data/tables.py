@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Protocol
 
 from komrc import text_files
 from komrc.data import layouts
-from komrc.errors import DataError, Problem
+from komrc.errors import DataError, Problem, require
 
 LINES = (".jsonl", ".ndjson")
 SEPARATED = (".csv", ".tsv")
@@ -285,10 +285,7 @@ def _require(columns: Sequence[str], there: Sequence[str], name: str) -> None:
 
 
 def _pyarrow_parquet(name: str) -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise DataError(
-            "Parquet needs pyarrow", where=name, fix="run pip install pyarrow, or give JSON Lines"
-        ) from error
+    require("pyarrow", extra="ray", purpose="Parquet", where=name, instead="give JSON Lines")
+    import pyarrow.parquet
+
     return pyarrow.parquet

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from komrc.engines import Engine
 from komrc.engines.onnx import OnnxEngine
-from komrc.errors import EngineError, UsageError
+from komrc.errors import UsageError, require
 from komrc.models import checks
 from komrc.models.files import GRAPHS
 from komrc.types import ENGINES, EngineName
@@ -61,24 +60,26 @@ def chosen_engine(folder: Path, engine: EngineName = "auto") -> _Chosen:
 
 
 def _torch(folder: Path, name: Literal["torch", "torch-bf16"], model_type: str | None) -> Engine:
-    if find_spec("torch") is None or find_spec("transformers") is None:
-        raise EngineError(
-            "the torch engine needs PyTorch and transformers",
-            where=str(folder),
-            fix="run pip install 'komrc[train]', or take another engine",
-        )
+    require(
+        *("torch", "transformers"),
+        extra="train",
+        purpose=f"engine {name}",
+        where=str(folder),
+        instead="use another engine",
+    )
     from komrc.engines.torch import TorchEngine
 
     return TorchEngine.load(folder, name, model_type=model_type)
 
 
 def _openvino(folder: Path, name: Literal["openvino", "openvino-bf16"]) -> Engine:
-    if find_spec("openvino") is None:
-        raise EngineError(
-            "OpenVINO is not installed",
-            where=str(folder),
-            fix="run pip install 'komrc[openvino]', or take another engine",
-        )
+    require(
+        "openvino",
+        extra="openvino",
+        purpose=f"engine {name}",
+        where=str(folder),
+        instead="use another engine",
+    )
     from komrc.engines.openvino import OpenVinoEngine
 
     return OpenVinoEngine.load(folder, name)

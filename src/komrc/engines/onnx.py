@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from komrc import system
 from komrc.engines import Batch, Logits
 from komrc.errors import EngineError, ModelError
 from komrc.models import checks, files
@@ -200,10 +201,7 @@ def usable_cores() -> int:
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdecimal() and int(wanted):
         return int(wanted)
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        cores = os.cpu_count() or 1
+    cores = system.cores()
     for paths in ((_CPU_QUOTA,), _CPU_QUOTA_V1):
         try:
             quota, period = map(int, " ".join(path.read_text(encoding="ascii") for path in paths).split())

@@ -60,6 +60,14 @@ _AGAIN = "copy or download the model again"
 _verified: dict[tuple[Path, tuple[str, ...]], list[tuple[str, tuple[int, ...]]]] = {}
 
 
+def inputs(name: str | Path) -> list[Path]:
+    """A model folder and its own files, which no output may overwrite; empty where it is a hub id."""
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        return []
+    return [folder, *(file for pattern in (*OPENED, storage.MANIFEST) for file in folder.glob(pattern))]
+
+
 def check(folder: Path, patterns: Sequence[str] = OPENED) -> None:
     """Refuse a model folder that would read outside itself, ask for code or exhaust the memory, and one
     whose files are not those of its manifest. Everything that loads from a folder calls it first.

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from komrc import errors
-from komrc.errors import EngineError, KomrcError, UsageError
+from komrc.errors import EngineError, KomrcError, UsageError, require
 from komrc.predicting.shards import Answerer, Job, Written
 from komrc.predicting.source import Block
 
@@ -106,21 +106,15 @@ class _Actor:
 def _closed(reply: Written | KomrcError) -> str:
     if isinstance(reply, Written):
         return json.dumps(asdict(reply))
-    found = {"error": type(reply).__name__, "what": reply.what, "where": reply.where, "fix": reply.fix}
-    problems = [asdict(problem) for problem in getattr(reply, "problems", ())]
-    return json.dumps({**found, "problems": problems})
+    return json.dumps({"error": errors.to_json(reply)})
 
 
 def _opened(reply: str) -> Written:
     """Raises what the actor raised."""
     value = json.loads(reply)
-    if "error" not in value:
-        return Written(**value)
-    kind: type[KomrcError] = getattr(errors, value["error"])
-    raised = kind(value["what"], where=value["where"], fix=value["fix"])
-    if isinstance(raised, errors.DataError):
-        raised.problems = tuple(errors.Problem(**problem) for problem in value["problems"])
-    raise raised
+    if "error" in value:
+        raise errors.from_json(value["error"])
+    return Written(**value)
 
 
 def _ray() -> ModuleType:
@@ -128,13 +122,10 @@ def _ray() -> ModuleType:
     if not address:
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise EngineError(
-            "Ray is not installed", where="engine", fix="run pip install 'komrc[ray]'"
-        ) from error
+    require("ray", extra="ray", purpose="engine ray", where="engine")
+    import ray
+    import ray.data
+
     return ray
 
 

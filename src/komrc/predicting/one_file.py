@@ -20,7 +20,7 @@ from komrc.data.tables import LINES
 from komrc.errors import StorageError, UsageError, check_whole_number
 from komrc.predicting import places, records, runs
 from komrc.predicting.source import Source, refuse_repeated_ids
-from komrc.progress import track
+from komrc.progress import showing
 from komrc.reader import Reader
 from komrc.types import Example
 
@@ -73,12 +73,18 @@ def predict_file(
                 yield example
 
         done = partial.done
-        predictions = reader.stream(remaining(), top_k=top_k)
-        for prediction in track(predictions, total=source.total, what="answering", done=done):
-            nbest = nbest_output is not None
-            partial.append(records.record(prediction, waiting.popleft(), top_k, nbest=nbest))
+        with showing(total=source.total, what="answering", done=done) as advance:
+            for prediction in reader.stream(remaining(), top_k=top_k, advance=advance):
+                nbest = nbest_output is not None
+                partial.append(records.record(prediction, waiting.popleft(), top_k, nbest=nbest))
         partial.commit(output, nbest_output)
     return done
+
+
+def partial_files(output: Path) -> tuple[Path, Path]:
+    """The answers so far and their label, while a run is not complete."""
+    path = output.with_name(f"{output.name}.part")
+    return path, _label_of(path)
 
 
 def _is_lines(path: Path) -> bool:
@@ -96,7 +102,7 @@ class _Partial:
     @classmethod
     @contextlib.contextmanager
     def open(cls, output: Path, identity: Mapping[str, str], *, restart: bool) -> Iterator[_Partial]:
-        path = output.with_name(f"{output.name}.part")
+        path, _ = partial_files(output)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a+b", buffering=0) as file:

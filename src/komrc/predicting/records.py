@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from komrc.errors import UsageError
+from komrc.errors import require
 from komrc.reader import Prediction
 from komrc.types import Answer, Example
 
@@ -75,11 +75,6 @@ def encode(records: Iterable[Mapping[str, Any]], form: Form, *, top_k: int) -> b
 
 
 def check_form(form: Form) -> None:
-    """Raises UsageError for a form that can't be written here."""
+    """Raises MissingPackageError for a form that can't be written here."""
     if form == "parquet":
-        from importlib.util import find_spec
-
-        if find_spec("pyarrow") is None:
-            raise UsageError(
-                "Parquet needs pyarrow", where="format", fix="run pip install 'komrc[ray]', or take jsonl"
-            )
+        require("pyarrow", extra="ray", purpose="Parquet", where="format", instead="use jsonl")

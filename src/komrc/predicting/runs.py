@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from komrc import system
 from komrc.errors import UsageError
 
 
@@ -21,11 +22,7 @@ def refuse_other(before: Mapping[str, str], now: Mapping[str, str], where: str) 
 def hold(descriptor: int, where: str) -> None:
     """Lock an open file or folder until it is closed. Raises UsageError where another process holds it."""
     try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        system.lock(descriptor)
     except BlockingIOError as error:
         raise UsageError(
             "another run is writing it",

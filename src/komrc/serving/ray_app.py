@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from komrc.errors import EngineError
+from komrc.errors import missing_package
 from komrc.serving.errors import Failure
 from komrc.serving.gate import Readiness, answer_with
 from komrc.serving.options import ServeOptions, from_environment
@@ -48,15 +48,13 @@ def app(scaling: Scaling) -> "Application":
 
     Raises:
         UsageError: a ``KOMRC_…`` variable that is wrong.
-        EngineError: Ray Serve is not installed.
+        MissingPackageError: Ray Serve is not installed.
     """
     try:
         from ray import serve
     except ImportError as error:
-        raise EngineError(
-            f"Ray Serve is not installed ({error})",
-            where="komrc.serving.ray_app",
-            fix="run pip install 'komrc[ray]'",
+        raise missing_package(
+            f"Ray Serve ({error})", extra="ray", purpose="this application", where="komrc.serving.ray_app"
         ) from error
 
     values = from_environment()

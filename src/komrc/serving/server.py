@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import multiprocessing
 import os
 import signal
 import socket
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from multiprocessing.connection import wait
 from types import FrameType
+from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from komrc.errors import KomrcError, UsageError
+from komrc.serving.errors import failure_of, not_ready
 from komrc.serving.loading import Loaded, load
 from komrc.serving.metrics import SHARED_FOLDER
 from komrc.serving.options import ServeOptions
@@ -26,6 +32,7 @@ logger = logging.getLogger("komrc.serving")
 Load = Callable[[ServeOptions], Loaded]
 
 _TICK = 0.05  # seconds
+_LAST_REPLIES = 1.0  # seconds, for the 503 replies after a second Ctrl-C
 _RESTART_DELAY = 1.0  # seconds, so that a worker that dies at once does not eat the machine
 
 
@@ -72,20 +79,72 @@ def _address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+class _Interruptible:
+    """The application; all requests that it has not answered can be ended, with 503."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._ended = False
+
+    def end_all(self) -> int:
+        """End the requests that are not answered; returns how many there were."""
+        self._ended = True
+        for task in self._tasks:
+            task.cancel()
+        return len(self._tasks)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        if scope["type"] != "http" or task is None:
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def send_noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        self._tasks.add(task)
+        try:
+            await self._app(scope, receive, send_noted)
+        except asyncio.CancelledError:
+            if not self._ended:
+                raise
+            task.uncancel()
+            if not started:
+                refusal = replace(failure_of(not_ready("draining")), close=True)
+                headers = refusal.headers()
+                await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+                await send({"type": "http.response.body", "body": refusal.body()})
+        finally:
+            self._tasks.discard(task)
+
+
 class _Server(uvicorn.Server):
     """uvicorn's server, which on SIGTERM goes on listening until every accepted request is answered.
 
     Whoever asks meanwhile is told 503 instead of finding the door shut.
     """
 
-    def __init__(self, config: uvicorn.Config, options: ServeOptions, on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, options: ServeOptions, app: _Interruptible, on_stop: Callable[[], None]
+    ) -> None:
         super().__init__(config)
+        self._app = app
         self._options = options
         self._on_stop = on_stop
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._on_stop()
         super().handle_exit(sig, frame)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's, and SIGHUP, which a closed terminal sends, as SIGTERM."""
+        with super().capture_signals(), _handling_hangup(self.handle_exit):
+            yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_stop()
@@ -97,6 +156,12 @@ class _Server(uvicorn.Server):
             busy = any(getattr(c, "busy", False) for c in self.server_state.connections)
             quiet = 0 if busy else quiet + 1
             await asyncio.sleep(_TICK)
+        if ended := self._app.end_all():
+            logger.warning("stopping at once: %d requests were answered with 503", ended)
+            await asyncio.sleep(_TICK)
+        if self.force_exit:
+            deadline = clock() + _LAST_REPLIES
+            self.force_exit = False  # uvicorn would leave the application without its end
         self.config.timeout_graceful_shutdown = max(0, deadline - clock())  # type: ignore[assignment]
         await super().shutdown(sockets)
 
@@ -120,8 +185,9 @@ def _run(options: ServeOptions, listener: socket.socket, load_model: Load) -> in
     def stop() -> None:
         readiness.state = "draining"
 
+    app = _Interruptible(create_app(options, load_model, readiness=readiness, on_loaded=loaded))
     config = uvicorn.Config(
-        create_app(options, load_model, readiness=readiness, on_loaded=loaded),
+        app,
         http=GuardedProtocol,
         ws="none",
         lifespan="on",
@@ -133,7 +199,7 @@ def _run(options: ServeOptions, listener: socket.socket, load_model: Load) -> in
         timeout_keep_alive=options.keep_alive_timeout,  # type: ignore[arg-type]  # a float does
     )
     config.guard = options  # type: ignore[attr-defined]
-    server = _Server(config, options, stop)
+    server = _Server(config, options, app, stop)
     server.run(sockets=[listener])
     if problem:
         raise problem[0]
@@ -164,7 +230,12 @@ class _Supervisor:
     def run(self) -> int:
         """Start, watch and restart the workers; returns an exit code once all have ended."""
         before = {s: signal.signal(s, self._stop) for s in (signal.SIGTERM, signal.SIGINT)}
-        workers = [self._start() for _ in range(self._options.workers)]
+        workers = self._workers = [self._start() for _ in range(self._options.workers)]
+        with _handling_hangup(self._stop):
+            self._watch(workers, before)
+        return self._code
+
+    def _watch(self, workers: list[multiprocessing.context.SpawnProcess], before: dict[Any, Any]) -> None:
         try:
             while not self._stopping:
                 wait([worker.sentinel for worker in workers], timeout=1.0)
@@ -182,7 +253,6 @@ class _Supervisor:
             self._end(workers)
             for number, handler in before.items():
                 signal.signal(number, handler)
-        return self._code
 
     def _start(self) -> multiprocessing.context.SpawnProcess:
         worker = self._context.Process(target=_work, args=self._arguments)
@@ -190,6 +260,10 @@ class _Supervisor:
         return worker
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
+        if self._stopping and number == signal.SIGINT:  # a second time: the workers end at once
+            for worker in self._workers:
+                if worker.is_alive() and worker.pid is not None:
+                    os.kill(worker.pid, signal.SIGINT)
         self._stopping = True
         self._code = 128 + number
 
@@ -209,6 +283,21 @@ class _Supervisor:
         from prometheus_client.multiprocess import mark_process_dead
 
         mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def _handling_hangup(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """While this lasts, SIGHUP goes to the handler, unless it is ignored, as under nohup."""
+    number: int = getattr(signal, "SIGHUP", 0)  # not on Windows
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not number or not in_main_thread or signal.getsignal(number) is signal.SIG_IGN:
+        yield
+        return
+    former = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, former)
 
 
 def configure_logging() -> None:

@@ -11,19 +11,19 @@ from typing import Any
 
 import tokenizers
 
-try:
-    from transformers import AutoTokenizer, BatchEncoding, BertConfig, PreTrainedTokenizerFast
-except ModuleNotFoundError as error:
-    raise ImportError(
-        "KoBertTokenizer is a transformers tokenizer, and transformers is not installed; run "
-        "pip install 'komrc[train]'. komrc.tokenization.load_tokenizer reads KoBERT's files without it."
-    ) from error
-
-from komrc.errors import ModelError
+from komrc.errors import ModelError, require
 from komrc.models import hub
 from komrc.models.files import KOBERT_MODEL, KOBERT_SPIECE, KOBERT_TOKENIZER, VOCAB
 from komrc.tokenization.kobert_backend import build_backend, is_kobert
 from komrc.tokenization.offsets import ExactEncoding, OffsetRepair
+
+require(
+    "transformers",
+    extra="train",
+    purpose="KoBertTokenizer",
+    instead="read KoBERT's files with komrc.tokenization.load_tokenizer",
+)
+from transformers import AutoTokenizer, BatchEncoding, BertConfig, PreTrainedTokenizerFast  # noqa: E402
 
 
 class KoBertTokenizer(PreTrainedTokenizerFast):

@@ -8,7 +8,7 @@ from typing import Any
 
 import tokenizers
 
-from komrc.errors import ModelError
+from komrc.errors import ModelError, require
 from komrc.models import checks, files, hub
 from komrc.tokenization import kobert_backend
 from komrc.tokenization.reader_tokenizer import ReaderTokenizer
@@ -128,14 +128,15 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
             fix="copy tokenizer.json, or vocab.txt and the like, from the model that it was trained from, "
             "or name that with --tokenizer (train, serve)",
         )
-    try:
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        raise ModelError(
-            "holds neither tokenizer.json nor a WordPiece vocab.txt",
-            where=str(folder),
-            fix=f"install transformers to convert it (pip install 'komrc[train]'), or {fix}",
-        ) from error
+    require(
+        "transformers",
+        extra="train",
+        purpose="the conversion of a tokenizer that is neither tokenizer.json nor a WordPiece vocab.txt",
+        where=str(folder),
+        instead=fix,
+    )
+    from transformers import AutoTokenizer
+
     try:
         found = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except Exception as error:  # whatever a damaged or unknown folder makes the library raise

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from komrc import storage
-from komrc.errors import StorageError, TrainingError
+from komrc.errors import StorageError, TrainingError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,30 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def refuse_foreign(folder: Path) -> None:
+    """Raise UsageError for an output folder with files that KoMRC did not write; nothing in it is touched."""
+    if not folder.is_dir():
+        return
+    found = sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
+    ours = (folder / LOCK).exists() or any(folder.glob(f"checkpoint-*/{RUN}"))
+    if ours or found in ([], ["lost+found"]):  # that is in every new ext4 file system
+        return
+    models = [path for _, path in _numbered(folder)] + [folder]
+    start = next((path for path in models if (path / "config.json").is_file()), None)
+    raise UsageError(
+        f"the folder holds files that no training run of KoMRC wrote: {', '.join(found[:3])}"
+        + (f" and {len(found) - 3} more" if len(found) > 3 else ""),
+        where=str(folder),
+        fix="choose a new --output-dir, or let files in it be replaced with --overwrite-output-dir"
+        + (f"; to train the model in it further: --model {start} and a new --output-dir" if start else ""),
+    )
+
+
+def _is_foreign(checkpoint: Path) -> bool:
+    """Whether another program wrote it, such as transformers: ours have a manifest and ``run.json``."""
+    return not any((checkpoint / name).exists() for name in (storage.MANIFEST, RUN))
+
+
 def clean(folder: Path) -> None:
     """Remove what killed runs left half-written in an output folder (call it under the lock)."""
     for path in storage.remove_stale(folder, age=0):
@@ -80,9 +104,16 @@ def valid_checkpoints(folder: Path) -> Iterator[Checkpoint]:
     """Checkpoints that pass their manifest, newest first.
 
     A damaged one is named in a warning and renamed, so that rotation doesn't count it (call it under the
-    lock).
+    lock). Raises UsageError for one that another program wrote.
     """
     for step, path in _numbered(folder):
+        if _is_foreign(path):
+            raise UsageError(
+                "KoMRC did not write this checkpoint, so a run can't be resumed from it",
+                where=str(path),
+                fix=f"train its model further with --model {path} and a new --output-dir, or move it away to "
+                "resume from another checkpoint",
+            )
         problems = storage.verify_folder(path)
         if problems:
             aside = storage.set_aside(path)
@@ -108,7 +139,8 @@ def rotate(folder: Path, *, keep: int | None, best_step: int | None) -> None:
     """Remove all but the newest ``keep`` checkpoints (None: all stay) and the best one."""
     if not keep:
         return
-    for step, path in _numbered(folder)[keep:]:
+    ours = [(step, path) for step, path in _numbered(folder) if not _is_foreign(path)]
+    for step, path in ours[keep:]:
         if step != best_step:
             storage.remove_folder(path)
 

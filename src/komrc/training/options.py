@@ -11,11 +11,10 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from komrc.errors import EngineError, ModelError, UsageError
+from komrc.errors import ModelError, UsageError, require
 
 logger = logging.getLogger(__name__)
 
@@ -364,10 +363,5 @@ def build_options(
 
 
 def need_packages() -> None:
-    """Raises EngineError where the packages that training needs are not installed."""
-    missing = [name for name in ("torch", "transformers", "accelerate") if find_spec(name) is None]
-    if missing:
-        raise EngineError(
-            f"training needs {', '.join(missing)}, not installed here",
-            fix="run pip install -c constraints.txt '.[train]' in the project's folder",
-        )
+    """Raises MissingPackageError where the packages that training needs are not installed."""
+    require("torch", "transformers", "accelerate", extra="train", purpose="training")

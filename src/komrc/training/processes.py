@@ -123,25 +123,35 @@ def highest(value: int) -> int:
 def first_does(action: Callable[[], T]) -> T:
     """What ``action`` (a value of JSON's kinds) gives in the first process; the others wait for it.
 
-    A KomrcError is raised in all of them.
+    A KomrcError is raised in all of them, with all that it holds; for another exception the others raise a
+    TrainingError that names it.
     """
     if count() == 1:
         return action()
-    said: dict[str, Any] = {}
-    failed: KomrcError | None = None
+    result: dict[str, Any] = {}
+    failed: Exception | None = None
     if is_first():
         try:
-            said = {"value": action()}
+            result = {"value": action()}
         except KomrcError as error:
-            failed = error
-            said = {"kind": type(error).__name__, "what": error.what, "where": error.where, "fix": error.fix}
-    said = gather(said)[0]
+            failed, result = error, {"error": errors.to_json(error)}
+        except Exception as error:
+            failed, result = error, {"error": errors.to_json(_of_first(error))}
+    result = gather(result)[0]
     if failed is not None:
         raise failed
-    if "kind" in said:
-        raise getattr(errors, said["kind"])(said["what"], where=said["where"], fix=said["fix"])
-    value: T = said["value"]
+    if "error" in result:
+        raise errors.from_json(result["error"])
+    value: T = result["value"]
     return value
+
+
+def _of_first(error: Exception) -> TrainingError:
+    return TrainingError(
+        f"the first process failed ({type(error).__name__}: {error})",
+        where=f"process {rank()} of {count()}",
+        fix="see its own message; when the cause is removed, run again with --resume",
+    )
 
 
 def take_turns(action: Callable[[], T]) -> T:

@@ -19,13 +19,13 @@ import torch
 from numpy.typing import NDArray
 from transformers import TrainingArguments, set_seed
 
-from komrc import storage
+from komrc import overwriting, storage
 from komrc.data import EVALUATING, TRAINING, Loaded, Needs, read_data
 from komrc.engines.torch import TorchEngine
 from komrc.errors import StorageError, UsageError
 from komrc.features import WindowConfig, Windows, cached_windows
 from komrc.modeling import SpanReader
-from komrc.models import files, hub
+from komrc.models import checks, files, hub
 from komrc.settings import ReaderSettings
 from komrc.tokenization import ReaderTokenizer, check_fit, check_reads, load_tokenizer
 from komrc.training import checkpoints, machine, outputs, preflight, processes, saving
@@ -88,6 +88,7 @@ def train(options: TrainingOptions, *, result_folder: Path | None = None) -> Out
         try:
             with processes.together(), ExitStack() as guard:
                 arguments = _arguments(options, output)
+                processes.first_does(lambda: _check_output(options, output))
                 processes.first_does(lambda: guard.enter_context(checkpoints.locked(output)))
                 outcome = _Run(options, arguments, output, result_folder or output, stop).go()
         except Stopped:
@@ -106,6 +107,17 @@ def train(options: TrainingOptions, *, result_folder: Path | None = None) -> Out
             ) from error
         processes.leave()
         return outcome
+
+
+def _check_output(options: TrainingOptions, output: Path) -> None:
+    """Raises UsageError for an output folder that holds an input, or files of others."""
+    overwriting.refuse_file_name(output, "--output-dir")
+    models = [options.model or hub.embedded_model(), options.config_name, options.tokenizer, *options.teacher]
+    inputs = [path for name in models if name for path in checks.inputs(name)]
+    inputs += [options.data_path(name) for name in (*options.train_file, options.predict_file) if name]
+    overwriting.refuse_inputs([output], inputs)
+    if not options.overwrite_output_dir:
+        checkpoints.refuse_foreign(output)
 
 
 def _arguments(options: TrainingOptions, output: Path) -> TrainingArguments:

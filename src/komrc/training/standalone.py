@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from komrc import storage
+from komrc import overwriting, storage
 from komrc.data import EVALUATING, read_data
 from komrc.errors import UsageError
 from komrc.modeling import SpanReader
@@ -36,13 +36,17 @@ def evaluate_models(
     if not options.predict_file:
         raise UsageError("nothing to evaluate on", where="--predict_file", fix="name a data file")
     output = Path(options.output_dir).expanduser()
-    data = read_data(options.data_path(options.predict_file), EVALUATING, skip_invalid=options.skip_invalid)
+    source = options.data_path(options.predict_file)
+    data = read_data(source, EVALUATING, skip_invalid=options.skip_invalid)
+    steps = [_step(name, several=len(models) > 1) for name in models]
+    names = [f"{kind}_{step}.json" for kind in ("predictions", "nbest_predictions") for step in steps]
+    overwriting.refuse_inputs([output / name for name in (*names, "eval_results.json")], [source])
     contexts = {example.id: example.context for example in data.examples}
     device = torch.device("cuda" if torch.cuda.is_available() and not options.no_cuda else "cpu")
     precision = machine.choose_precision(options.precision, device)
     figures: dict[str, float] = {}
     rounds = []
-    for name in models:
+    for name, step in zip(models, steps, strict=True):
         folder = hub.resolve(name, revision=options.revision, cache_dir=options.cache_dir)
         model = SpanReader.trained(folder, model_type=options.model_type).to(device)
         saved = ReaderSettings.load(folder)
@@ -60,8 +64,6 @@ def evaluate_models(
             stop=StopRequest(),
         )
         made = evaluator(model)
-        step = folder.name.rpartition("-")[2] if len(models) > 1 else ""
-        step = step if step.isdigit() else ""
         outputs.write_predictions(output, made.predictions, contexts, suffix=step)
         logger.info("%s: EM %.2f, F1 %.2f", folder, made.scores["exact_match"], made.scores["f1"])
         figures |= {f"{key}_{step}" if step else key: value for key, value in made.scores.items()}
@@ -70,3 +72,9 @@ def evaluate_models(
     outputs.write_results(result_folder / name, rounds)
     storage.write_json(output / "eval_results.json", figures)
     return figures
+
+
+def _step(model: str, *, several: bool) -> str:
+    """The step in a checkpoint's name, for the names of its files; empty where there is one model."""
+    step = Path(model).name.rpartition("-")[2] if several else ""
+    return step if step.isdigit() else ""

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks for a checkpoint and an end, the second ends at once.
+"""Ctrl-C, SIGTERM and SIGHUP: the first asks for a checkpoint and an end, the second ends at once.
 
 Before the first step and after the last there is nothing to save, and the first ends the run, too.
 """
@@ -35,7 +35,7 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """130 after Ctrl-C, 143 after SIGTERM."""
+        """130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
         return 128 + (self.signal or 0)
 
     def check(self) -> None:
@@ -75,12 +75,15 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Catch SIGINT and SIGTERM while training runs (in the main thread only)."""
+    """Catch SIGINT, SIGTERM and SIGHUP while training runs (in the main thread only); an ignored signal, as
+    SIGHUP under nohup, stays ignored."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    former = {number: signal.getsignal(number) for number in numbers}
+    former = {number: handler for number, handler in former.items() if handler is not signal.SIG_IGN}
     for number in former:
         signal.signal(number, request._handle)
     try:
