@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 import time
+from pathlib import Path
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, processors
@@ -19,6 +20,8 @@ from komrc.reader import Reader
 from komrc.serving.loading import Loaded
 from komrc.serving.server import configure_logging, serve
 from komrc.tokenization import ReaderTokenizer
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
 
 
 class SlowEngine(FakeEngine):
@@ -48,6 +51,13 @@ def make_tokenizer() -> ReaderTokenizer:
     backend.add_special_tokens(["[UNK]", "[PAD]", "[CLS]", "[SEP]"])
     backend.decoder = decoders.Fuse()
     return ReaderTokenizer(backend, pad_id=1, model_max_length=512)
+
+
+def wait_ready(client, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while client.get("/ready").status_code != 200:
+        assert time.monotonic() < deadline, "the server did not get ready"
+        time.sleep(0.01)
 
 
 def make_reader(seconds: float = 0.0, fail_on: int | None = None) -> Reader:

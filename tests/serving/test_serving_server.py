@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-from conftest import SOURCE
+from fake_server import SOURCE
 
 from komrc.serving import server
 from komrc.serving.options import ServeOptions
