@@ -33,7 +33,7 @@ def komrc_small_v0(shared: Path) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def interrupt_by_default() -> None:
-    """SIGINT ends the processes that tests start. A script's background jobs ignore it, and hand that down."""
+    """SIGINT ends the processes that tests start; a background job of a script ignores it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
