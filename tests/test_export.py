@@ -14,6 +14,7 @@ from support.batches import random_batch, tokens, window
 from transformers import AutoConfig, AutoModelForQuestionAnswering
 
 from komrc import storage
+from komrc.config import Provenance
 from komrc.data import load_squad
 from komrc.engines import Batch
 from komrc.engines.onnx_engine import OnnxEngine
@@ -121,7 +122,7 @@ def test_an_export_is_a_model_of_its_own(random_reader: Path, exported: Path) ->
     torch_reader = Reader.load(random_reader, engine="torch")
     onnx_reader = Reader.load(exported, engine="onnx")
     assert onnx_reader.engine.name == "onnx"
-    assert onnx_reader.settings.boundary_head
+    assert Provenance.load(exported).boundary_head
     assert onnx_reader.tokenizer.fingerprint == load_tokenizer(random_reader).fingerprint
     wanted = torch_reader.read(example.question, example.context, top_k=3)
     got = onnx_reader.read(example.question, example.context, top_k=3)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from komrc.config import ReaderSettings
+from komrc.config import ReaderConfig
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
 from komrc.errors import EngineError, InputError, UsageError
@@ -24,11 +23,11 @@ from komrc.types import Answer, Example, Span
 from komrc.windows import batches
 
 CONTEXT = "훈민정음은 1443년 세종이 창제하여 1446년에 반포하였다. " * 3
-SHORT = ReaderSettings(max_seq_length=48, doc_stride=16, max_query_length=16)
+SHORT = ReaderConfig.of(max_seq_length=48, doc_stride=16, max_query_length=16)
 
 
 def reader(engine: FakeEngine | None = None, **settings_: Any) -> Reader:
-    return Reader(load_tokenizer(None), engine or FakeEngine(boundary=True), replace(SHORT, **settings_))
+    return Reader(load_tokenizer(None), engine or FakeEngine(boundary=True), SHORT.changed(**settings_))
 
 
 READER = reader()
@@ -352,7 +351,7 @@ def test_candidates_are_those_the_answers_come_from() -> None:
 
 def test_settings_can_be_changed_at_load() -> None:
     loaded = Reader.load(max_answer_length=2, n_best_size=3)
-    assert (loaded.settings.max_answer_length, loaded.settings.n_best_size) == (2, 3)
+    assert (loaded.config.decoding.max_answer_tokens, loaded.config.decoding.n_best) == (2, 3)
     with pytest.raises(UsageError, match="no setting"):
         Reader.load(max_answer_size=2)
 

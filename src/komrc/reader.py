@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from komrc import answers as shaping
-from komrc.config import ReaderSettings
-from komrc.decoding import Candidate, DecodeConfig, decode
+from komrc.config import Provenance, ReaderConfig
+from komrc.decoding import Candidate, decode
 from komrc.engines import Batch, Engine, Logits
 from komrc.engines.loading import EngineName, load_engine
 from komrc.errors import EngineError, InputError, UsageError, check_whole_number
 from komrc.progress import Advance, showing
 from komrc.types import Answer, Example
-from komrc.windows import WindowConfig, Windows, batches, build_windows, collate
+from komrc.windows import Windows, batches, build_windows, collate
 
 if TYPE_CHECKING:
     from komrc.tokenization import ReaderTokenizer
@@ -75,7 +75,7 @@ class Reader:
     Args:
         tokenizer: the model's.
         engine: runs the model.
-        settings: lengths and how answers are picked.
+        config: lengths and how answers are picked.
         trim_particles: "kiwi" cuts particles off the answers, for models that answer in whole words.
         token_budget: padded tokens of a batch at most.
     """
@@ -84,7 +84,7 @@ class Reader:
         self,
         tokenizer: ReaderTokenizer,
         engine: Engine,
-        settings: ReaderSettings | None = None,
+        config: ReaderConfig | None = None,
         *,
         trim_particles: Literal["kiwi"] | None = None,
         token_budget: int = TOKEN_BUDGET,
@@ -98,7 +98,7 @@ class Reader:
         check_whole_number(token_budget, "token_budget")
         self.tokenizer = tokenizer
         self.engine = engine
-        self.settings = settings or ReaderSettings()
+        self.config = config or ReaderConfig()
         self.trim_particles = trim_particles
         self.token_budget = token_budget
 
@@ -120,7 +120,7 @@ class Reader:
             trim_particles: see the class.
             model_type: what the model must be, such as "kobert"; None takes what the folder says.
             tokenizer: a folder or hub id; None: the model's own.
-            overrides: settings to use instead of the folder's, by their names in ReaderSettings.
+            overrides: settings to use instead of the folder's, by their names in komrc.json.
 
         The window is as long as the settings say, and no longer than the model can read.
 
@@ -131,15 +131,15 @@ class Reader:
 
         folder = hub.resolve(model)
         checks.check(folder)
-        settings = ReaderSettings.load(folder)
+        reader_config = ReaderConfig.load(folder)
         found = load_tokenizer(folder if tokenizer is None else tokenizer)
         config = files.read_config(folder)
         where = str(folder if tokenizer is None else tokenizer)
-        check_fit(found, config, where, trained_with=settings.tokenizer_sha256)
+        check_fit(found, config, where, trained_with=Provenance.load(folder).tokenizer_sha256)
         return cls(
             found,
             load_engine(folder, engine, model_type=model_type),
-            settings.fitted(found.model_max_length, overrides),
+            reader_config.fitted(found.model_max_length, overrides),
             trim_particles=trim_particles,
         )
 
@@ -228,17 +228,6 @@ class Reader:
             done += len(reading.examples)
             yield from self.predict(reading, top_k=top_k, distinct=distinct)
 
-    def _decode_config(self, n_best: int, *, distinct: bool) -> DecodeConfig:
-        settings = self.settings
-        return DecodeConfig(
-            n_best=n_best,
-            max_answer_tokens=settings.max_answer_length,
-            no_answer=settings.version_2_with_negative,
-            null_threshold=settings.null_score_diff_threshold,
-            temperature=settings.temperature,
-            distinct=distinct,
-        )
-
     def prepare(self, examples: Sequence[Example]) -> Reading:
         """Tokenize examples and cut their windows, for ``run``.
 
@@ -250,16 +239,14 @@ class Reader:
                 raise InputError(f"must be an Example, found {type(example).__name__}", where="examples")
             _check(example.question, "question", example.id)
             _check(example.context, "context", example.id)
-        settings = self.settings
-        config = WindowConfig(settings.max_seq_length, settings.doc_stride, settings.max_query_length)
-        windows = build_windows(examples, self.tokenizer, config, labels=False)
+        windows = build_windows(examples, self.tokenizer, self.config.windows, labels=False)
         cut = np.nonzero(windows.question_truncated)[0]
         if len(cut):
             first = examples[int(cut[0])].id
             logger.warning(
                 "%d question(s) longer than %d tokens were cut to that length%s",
                 len(cut),
-                settings.max_query_length,
+                self.config.windows.max_query_length,
                 f", the first with id {first}" if first else "",
             )
         return Reading(examples, windows)
@@ -296,12 +283,12 @@ class Reader:
             trim_particles=self.trim_particles is not None,
             whole_words=whole_words,
             distinct=distinct,
-            pool=self.settings.n_best_size,
+            pool=self.config.decoding.n_best,
         )
 
         def decoded(n_best: int, *, apart: bool) -> list[list[Candidate]]:
-            config = self._decode_config(n_best, distinct=apart)
-            return decode(reading.windows, logits, contexts, config)
+            config = replace(self.config.decoding, n_best=n_best)
+            return decode(reading.windows, logits, contexts, config, distinct=apart)
 
         n_best = max(top_k, 1 if distinct else shape.pool)
         candidates = found = decoded(n_best, apart=distinct)
@@ -327,13 +314,13 @@ class Reader:
         ]
 
     def with_parts(
-        self, *, tokenizer: ReaderTokenizer | None = None, settings: ReaderSettings | None = None
+        self, *, tokenizer: ReaderTokenizer | None = None, config: ReaderConfig | None = None
     ) -> Reader:
-        """The same reader on the same engine with another tokenizer or other settings."""
+        """The same reader on the same engine with another tokenizer or another configuration."""
         return Reader(
             tokenizer or self.tokenizer,
             self.engine,
-            settings or self.settings,
+            config or self.config,
             trim_particles=self.trim_particles,
             token_budget=self.token_budget,
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from komrc.config import ReaderSettings
+from komrc.config import ReaderConfig
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
 from komrc.errors import DataError, EngineError, StorageError, UsageError
@@ -26,7 +26,7 @@ COUNT = 90
 
 
 def reader(engine: FakeEngine | None = None) -> Reader:
-    return Reader(load_tokenizer(None), engine or FakeEngine(), ReaderSettings())
+    return Reader(load_tokenizer(None), engine or FakeEngine(), ReaderConfig())
 
 
 def record(n: int) -> dict[str, str]:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from komrc import overwriting
-from komrc.config import ReaderSettings
+from komrc.config import Provenance, ReaderConfig
 from komrc.data import load_squad
 from komrc.engines import Engine
 from komrc.engines.onnx_engine import OnnxEngine
@@ -36,7 +36,7 @@ from komrc.models.files import GRAPHS
 from komrc.reader import Reader
 from komrc.storage import replacing_folder
 from komrc.tokenization import ReaderTokenizer, check_fit, load_tokenizer
-from komrc.windows import WindowConfig, build_windows, collate
+from komrc.windows import build_windows, collate
 
 if TYPE_CHECKING:
     from komrc.types import Example
@@ -99,16 +99,17 @@ def export_model(
         raise UsageError("no question has an answer to compare with", where=str(data))
     reader = SpanReader.trained(source, model_type=model_type)
     tokenizer = load_tokenizer(source)
-    settings = ReaderSettings.load(source)
-    config = reader.config.to_dict()
-    check_fit(tokenizer, config, str(source), trained_with=settings.tokenizer_sha256)
-    settings = replace(
-        settings.fitted(min(tokenizer.model_max_length, reader.max_positions), lengths or {}),
+    config, provenance = ReaderConfig.load(source), Provenance.load(source)
+    check_fit(tokenizer, reader.config.to_dict(), str(source), trained_with=provenance.tokenizer_sha256)
+    config = config.fitted(min(tokenizer.model_max_length, reader.max_positions), lengths or {})
+    provenance = replace(
+        provenance,
         boundary_head=reader.boundary is not None,
         tokenizer_sha256=tokenizer.fingerprint,
     )
     with replacing_folder(output) as folder:
-        _write_companions(source, folder, tokenizer, settings)
+        _write_companions(source, folder, tokenizer)
+        config.save(folder, provenance)
         graph = folder / GRAPHS["onnx"]
         say(f"tracing the model (ONNX opset {OPSET})")
         write_graph(reader, graph)
@@ -116,7 +117,7 @@ def export_model(
         optimize(graph, heads=_number(reader, "num_attention_heads"), hidden=_number(reader, "hidden_size"))
         compared = [example for example in examples if example.context.strip()][:_COMPARED]
         say(f"comparing logits and answers with torch on {len(compared)} questions")
-        difference = _compare(reader, graph, compared, tokenizer, settings)
+        difference = _compare(reader, graph, compared, tokenizer, config)
         say(f"fp32: EM and F1 on {len(examples)} questions")
         scores = {"fp32": _scores(folder, "onnx", examples)}
         if quantize == "int8":
@@ -364,9 +365,7 @@ def quantize_graph(source: Path, target: Path) -> None:
 # ---------------------------------------------------------------------------------------------- checking
 
 
-def _write_companions(
-    source: Path, folder: Path, tokenizer: ReaderTokenizer, settings: ReaderSettings
-) -> None:
+def _write_companions(source: Path, folder: Path, tokenizer: ReaderTokenizer) -> None:
     for name in ("config.json", "tokenizer_config.json", "README.md"):
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
@@ -377,7 +376,6 @@ def _write_companions(
             where=str(source),
             fix="save a tokenizer.json into the model folder first",
         )
-    settings.save(folder)
 
 
 def _compare(
@@ -385,12 +383,11 @@ def _compare(
     graph: Path,
     examples: Sequence[Example],
     tokenizer: ReaderTokenizer,
-    settings: ReaderSettings,
+    config: ReaderConfig,
 ) -> float:
     """The largest difference of a logit from torch's. Raises ModelError above the tolerance, or where an
     answer differs."""
-    config = WindowConfig(settings.max_seq_length, settings.doc_stride, settings.max_query_length)
-    windows = build_windows(examples, tokenizer, config, labels=False)
+    windows = build_windows(examples, tokenizer, config.windows, labels=False)
     engines: tuple[Engine, Engine] = (TorchEngine(reader), OnnxEngine(graph, pad_id=tokenizer.pad_id))
     worst = 0.0
     for begin in range(0, len(windows), 4):  # unsorted: so that there is padding, too
@@ -406,7 +403,7 @@ def _compare(
     answers = [
         [
             [(a.start, a.end) for a in prediction.answers]
-            for prediction in Reader(tokenizer, engine, settings).read_examples(examples)
+            for prediction in Reader(tokenizer, engine, config).read_examples(examples)
         ]
         for engine in engines
     ]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from komrc.config import ReaderConfig, WindowConfig
 from komrc.errors import EngineError, InputError, KomrcError, UsageError
 from komrc.reader import Prediction, Reader, Reading
 from komrc.serving.batching import Batcher, Job, Part
@@ -136,7 +137,7 @@ class Answering:
         sought = wishes.distinct or wishes.whole_words
         count = wishes.top_k if sought else self._options.max_top_k
         pick = partial(Reader.predict, top_k=count, distinct=wishes.distinct, whole_words=wishes.whole_words)
-        wanted = str((reader.settings, pick.keywords))
+        wanted = str((reader.config, pick.keywords))
         keys = [fingerprint(wanted, one.question, one.context) for one in pairs]
         found = {key: answers for key in keys if (answers := self._known.get(key)) is not None}
         missing = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in found}
@@ -238,7 +239,7 @@ class Answering:
         for question, context, question_at, context_at in pairs:
             _check_text(question, question_at, options.max_question_chars)
             _check_text(context, context_at, options.max_context_chars)
-            longest = wishes.max_answer_tokens or self.reader.settings.max_answer_length
+            longest = wishes.max_answer_tokens or self.reader.config.decoding.max_answer_tokens
             if longest * len(context) > _SPANS:
                 raise InputError(
                     "answers may not be so long in so long a text",
@@ -248,10 +249,10 @@ class Answering:
 
     def _reader_for(self, pairs: Sequence[Asked], wishes: Wishes) -> Reader:
         """The reader with this request's settings; same model, same tokenizer."""
-        own = self.reader.settings
-        longest = wishes.max_seq_length or own.max_seq_length
-        question = wishes.max_query_length or min(own.max_query_length, max(1, longest // 2))
-        stride = own.doc_stride
+        own, windows = self.reader.config, self.reader.config.windows
+        longest = wishes.max_seq_length or windows.max_seq_length
+        question = wishes.max_query_length or min(windows.max_query_length, max(1, longest // 2))
+        stride = windows.doc_stride
         if wishes.window_overlap is not None:  # Hugging Face counts what windows share, we count the step
             encoded = self.reader.tokenizer.encode_many([one.question for one in pairs])
             question = max(1, min(max(map(len, encoded), default=1), question))
@@ -267,23 +268,22 @@ class Answering:
                 )
         elif wishes.max_seq_length is not None:
             stride = max(1, min(stride, room))
-        settings = replace(
-            own,
-            max_seq_length=longest,
-            max_query_length=question,
-            doc_stride=stride,
-            max_answer_length=wishes.max_answer_tokens or own.max_answer_length,
-            version_2_with_negative=(
-                own.version_2_with_negative if wishes.no_answer is None else wishes.no_answer
+        decoding = own.decoding
+        config = ReaderConfig(
+            WindowConfig(longest, stride, question),
+            replace(
+                decoding,
+                max_answer_tokens=wishes.max_answer_tokens or decoding.max_answer_tokens,
+                allow_no_answer=(decoding.allow_no_answer if wishes.no_answer is None else wishes.no_answer),
             ),
         )
-        return self.reader if settings == own else self.reader.with_parts(settings=settings)
+        return self.reader if config == own else self.reader.with_parts(config=config)
 
     def _windows(self, pairs: Sequence[Asked], reader: Reader) -> int:
         """The most windows these pairs may be cut into: a token has at least a character."""
-        settings = reader.settings
-        room = settings.max_seq_length - settings.max_query_length - reader.tokenizer.template.special_tokens
-        step = max(1, min(settings.doc_stride, room))
+        config = reader.config.windows
+        room = config.max_seq_length - config.max_query_length - reader.tokenizer.template.special_tokens
+        step = max(1, min(config.doc_stride, room))
         windows = sum(1 + len(one.context) // step for one in pairs)
         if windows > self._options.max_windows:
             raise InputError(

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass
 from typing import Any, Literal
 
-from komrc.config import ReaderSettings
+from komrc.config import ReaderConfig
 from komrc.decoding import Candidate
 from komrc.engines import Batch, Logits
 from komrc.engines.torch_engine import TorchEngine
@@ -50,7 +50,7 @@ class Evaluator:
     Args:
         examples: with reference answers.
         tokenizer: the model's.
-        settings: windows and decoding.
+        config: windows and decoding.
         precision: of the engine.
         token_budget: padded tokens of a batch at most.
         stop: breaks an evaluation off.
@@ -60,14 +60,14 @@ class Evaluator:
         self,
         examples: Sequence[Example],
         tokenizer: ReaderTokenizer,
-        settings: ReaderSettings,
+        config: ReaderConfig,
         *,
         precision: Literal["fp32", "bf16"],
         token_budget: int,
         stop: StopRequest,
     ) -> None:
         self.examples = examples
-        self.settings = settings
+        self.config = config
         self._tokenizer = tokenizer
         self._precision = precision
         self._token_budget = token_budget
@@ -81,13 +81,13 @@ class Evaluator:
         reader = Reader(
             self._tokenizer,
             _Interruptible(TorchEngine(model, precision=self._precision), self._stop),
-            self.settings,
+            self.config,
             token_budget=self._token_budget,
         )
         predictions = []
         share = (processes.rank(), processes.count())
         with suppress(Stopped):  # the others must learn of it
-            for prediction in reader.stream(self.examples, top_k=self.settings.n_best_size, share=share):
+            for prediction in reader.stream(self.examples, top_k=self.config.decoding.n_best, share=share):
                 predictions.append(prediction)
                 advance(processes.count())
         if self._stop.agreed():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from komrc.config import ReaderSettings
+from komrc.config import ReaderConfig
 from komrc.engines import Batch, Engine, Logits
 from komrc.metrics import korquad
 from komrc.metrics.calibration import fit_temperature
@@ -46,7 +45,7 @@ def is_right(prediction: Prediction, example: Example) -> bool:
 
 
 def tune_temperature(
-    engine: Engine, tokenizer: ReaderTokenizer, settings: ReaderSettings, examples: Sequence[Example]
+    engine: Engine, tokenizer: ReaderTokenizer, config: ReaderConfig, examples: Sequence[Example]
 ) -> float:
     """The temperature that makes scores probabilities, on up to 1,000 questions spread over the examples."""
     step = max(1, len(examples) // _QUESTIONS)
@@ -55,7 +54,7 @@ def tune_temperature(
 
     def read(temperature: float) -> list[Prediction]:
         recorder.rewind()
-        reader = Reader(tokenizer, recorder, dataclasses.replace(settings, temperature=temperature))
+        reader = Reader(tokenizer, recorder, config.changed(temperature=temperature))
         return reader.read_examples(chosen)
 
     def scores(temperature: float) -> NDArray[np.float64]:
