@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,7 +13,8 @@ from komrc.cli import reader_options
 from komrc.cli.commands import add_command
 from komrc.cli.console import print_json
 from komrc.errors import InputError
-from komrc.types import Answer
+from komrc.text.sentences import sentence_around
+from komrc.types import Answer, Span
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -32,8 +32,6 @@ Without a terminal each answer is a line: text, start, end, score, separated by 
 _ADVICE = """\
 Put the question in quotation marks: komrc ask "누가 만들었나?" --context FILE
 A question that begins with - follows --: komrc ask --context FILE -- "-40도는 어디인가?\""""
-
-_SENTENCE_END = re.compile(r"(?<=[.!?。])\s+|\n+")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -134,10 +132,8 @@ def _sentence(context: str, answer: Answer) -> Text:
     """The sentence around the answer, the answer marked."""
     from rich.text import Text
 
-    before = [match.end() for match in _SENTENCE_END.finditer(context, 0, answer.start)]
-    behind = _SENTENCE_END.search(context, answer.end)
-    begin, end = before[-1] if before else 0, behind.start() if behind else len(context)
+    sentence = sentence_around(context, Span(answer.start, answer.end))
     text = Text("  ")
-    text.append(context[begin : answer.start])
+    text.append(context[sentence.start : answer.start])
     text.append(context[answer.start : answer.end], style="bold black on yellow")
-    return text.append(context[answer.end : end])
+    return text.append(context[answer.end : sentence.end])

@@ -28,7 +28,8 @@ from komrc.serving.schemas import (
     Timing,
 )
 from komrc.serving.service import REFUSALS, Service, only
-from komrc.serving.texts import Utf16, sentence_around
+from komrc.serving.texts import Utf16
+from komrc.text.sentences import sentence_around
 from komrc.types import Answer, Span
 
 _STREAM = "application/x-ndjson"
