@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +52,17 @@ class Candidate:
     logit: float
     start_logit: float
     end_logit: float
+
+    def to_dict(self, context: str) -> dict[str, Any]:
+        """An entry of an n-best file: the names of 2020, and where the text is in the context."""
+        return {
+            "text": context[self.start : self.end],
+            "probability": self.score,
+            "start_logit": self.start_logit,
+            "end_logit": self.end_logit,
+            "start": self.start,
+            "end": self.end,
+        }
 
 
 def decode(

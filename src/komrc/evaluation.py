@@ -89,7 +89,7 @@ def predict(
 
     reader = Reader.load(model, engine=engine, model_type=model_type, **(settings or {}))
     predictions = reader.read_examples(examples, progress=True)
-    return {p.id: p.answers[0].text if p.answers else "" for p in predictions}
+    return {p.id: p.text for p in predictions}
 
 
 def missing(examples: Sequence[Example], predictions: Mapping[str, str]) -> list[str]:

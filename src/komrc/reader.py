@@ -21,7 +21,7 @@ from komrc.engines import Batch, Engine, Logits
 from komrc.engines.loading import EngineName, load_engine
 from komrc.errors import EngineError, InputError, UsageError, check_whole_number
 from komrc.progress import Advance, showing
-from komrc.types import Answer, Example
+from komrc.types import NO_ANSWER, Answer, Example
 from komrc.windows import Windows, batches, build_windows, collate
 
 if TYPE_CHECKING:
@@ -67,6 +67,16 @@ class Prediction:
     id: str
     answers: tuple[Answer, ...]
     candidates: tuple[Candidate, ...]
+
+    @property
+    def best(self) -> Answer:
+        """The best answer; the empty one where there is none."""
+        return self.answers[0] if self.answers else NO_ANSWER
+
+    @property
+    def text(self) -> str:
+        """The text of the best answer; empty where there is none."""
+        return self.best.text
 
 
 class Reader:

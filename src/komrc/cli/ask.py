@@ -107,11 +107,7 @@ def _read(name: str) -> str:
 def _as_json(question: str, answers: Sequence[Answer]) -> dict[str, object]:
     return {
         "question": question,
-        "answers": [
-            {"text": a.text, "start": a.start, "end": a.end, "score": a.score}
-            | ({"untrimmed": [a.untrimmed.start, a.untrimmed.end]} if a.untrimmed else {})
-            for a in answers
-        ],
+        "answers": [answer.to_dict() for answer in answers],
     }
 
 

@@ -421,7 +421,7 @@ def _scores(
     folder: Path, engine: Literal["onnx", "onnx-int8"], examples: Sequence[Example]
 ) -> dict[str, float]:
     predictions = Reader.load(folder, engine=engine).read_examples(examples, progress=True)
-    texts = {p.id: p.answers[0].text if p.answers else "" for p in predictions}
+    texts = {p.id: p.text for p in predictions}
     scores = korquad.score(texts, examples)
     return {"exact_match": scores["exact_match"], "f1": scores["f1"]}
 

@@ -93,7 +93,7 @@ class Evaluator:
         if self._stop.agreed():
             raise Stopped
         predictions = self._joined(predictions)
-        answers = {p.id: p.answers[0].text if p.answers else "" for p in predictions}
+        answers = {p.id: p.text for p in predictions}
         figures = korquad.score(answers, self.examples)
         return Evaluation(predictions, {"exact_match": figures["exact_match"], "f1": figures["f1"]})
 

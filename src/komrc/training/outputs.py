@@ -13,27 +13,14 @@ from komrc.reader import Prediction
 
 def nbest(predictions: Sequence[Prediction], contexts: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
     """Ranked answers in the form of 2020: text, probability, start_logit, end_logit."""
-    return {
-        p.id: [
-            {
-                "text": contexts[p.id][c.start : c.end],
-                "probability": c.score,
-                "start_logit": c.start_logit,
-                "end_logit": c.end_logit,
-                "start": c.start,
-                "end": c.end,
-            }
-            for c in p.candidates
-        ]
-        for p in predictions
-    }
+    return {p.id: [candidate.to_dict(contexts[p.id]) for candidate in p.candidates] for p in predictions}
 
 
 def write_predictions(
     folder: Path, predictions: Sequence[Prediction], contexts: Mapping[str, str], *, suffix: str = ""
 ) -> None:
     """Write predictions_<suffix>.json and nbest_predictions_<suffix>.json. Raises StorageError."""
-    best = {p.id: p.answers[0].text if p.answers else "" for p in predictions}
+    best = {p.id: p.text for p in predictions}
     storage.write_json(folder / f"predictions_{suffix}.json", best, indent=4)
     storage.write_json(folder / f"nbest_predictions_{suffix}.json", nbest(predictions, contexts), indent=4)
 

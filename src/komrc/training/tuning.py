@@ -40,8 +40,7 @@ class _Recorder:
 
 def is_right(prediction: Prediction, example: Example) -> bool:
     """Whether the best answer matches a reference exactly, by the official metric."""
-    text = prediction.answers[0].text if prediction.answers else ""
-    return korquad.best(text, [gold.text for gold in example.answers])[0]
+    return korquad.best(prediction.text, [gold.text for gold in example.answers])[0]
 
 
 def tune_temperature(
@@ -58,7 +57,7 @@ def tune_temperature(
         return reader.read_examples(chosen)
 
     def scores(temperature: float) -> NDArray[np.float64]:
-        return np.array([p.answers[0].score if p.answers else 0.0 for p in read(temperature)])
+        return np.array([p.best.score for p in read(temperature)])
 
     pairs = zip(read(1.0), chosen, strict=True)
     return fit_temperature(scores, np.array([is_right(p, e) for p, e in pairs], np.bool_))
