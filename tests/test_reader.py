@@ -16,7 +16,7 @@ from komrc.config import ReaderConfig
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
 from komrc.errors import EngineError, InputError, UsageError
-from komrc.reader import Reader, Reading
+from komrc.reader import EncodedBatch, Reader
 from komrc.text.invisible import visible
 from komrc.tokenization import load_tokenizer
 from komrc.types import Answer, Example, Span
@@ -175,9 +175,9 @@ def test_other_numbers_and_switches_of_another_kind() -> None:
         Reader.load(doc_stride=400)
     with pytest.raises(UsageError, match="token_budget: must be"):
         Reader(READER.tokenizer, READER.engine, SHORT, token_budget=0)
-    for share in ((2, 2), (0, 0), (-1, 2), ("0", 2)):
-        with pytest.raises(UsageError, match="share"):
-            list(READER.stream([], share=share))  # type: ignore[arg-type]
+    for shard in ((2, 2), (0, 0), (-1, 2), ("0", 2)):
+        with pytest.raises(UsageError, match="shard"):
+            list(READER.stream([], shard=shard))  # type: ignore[arg-type]
     for pair in ("누가?", ("누가?",), ("누가?", CONTEXT, 1)):
         with pytest.raises(InputError, match="pair 0: must be a question and a context"):
             READER.read_many([pair])  # type: ignore[list-item]
@@ -205,7 +205,7 @@ def test_the_first_answers_and_scores_are_the_same_whatever_top_k(
         for numbers in batches(reading.windows.lengths, token_budget=4096):
             own.run([(reading, numbers)])
 
-        def answers(top_k: int, reading: Reading = reading) -> tuple[Answer, ...]:
+        def answers(top_k: int, reading: EncodedBatch = reading) -> tuple[Answer, ...]:
             options = {"distinct": distinct, "whole_words": whole_words}
             return own.predict(reading, top_k=top_k, **options)[0].answers
 

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TOKEN_BUDGET = 4096  # padded tokens of a batch
-_BEYOND_ANY_LOGIT = 1e34  # sums and quotients of smaller ones stay within float32
+_MAX_ABS_LOGIT = 1e34  # sums and quotients of smaller ones stay within float32
 _MOST_CANDIDATES = 5_000  # that are ranked where several become one answer; at most four times as many
 _PAIRS_AT_FIRST, _PAIRS_AT_ONCE = 16, 256  # held in memory and sorted by length together
 
 
 @dataclass(slots=True)
-class Reading:
-    """Examples on their way: their windows, and the logits of those that the engine has run.
+class EncodedBatch:
+    """Examples with their windows, and the logits of the windows that the engine has run.
 
     ``logits``: of all windows' tokens, one window after the other; None before the first run.
     """
@@ -46,13 +46,13 @@ class Reading:
     windows: Windows
     logits: Logits | None = None
 
-    def put(self, numbers: Sequence[int] | NDArray[np.intp], found: Logits) -> None:
+    def store(self, numbers: Sequence[int] | NDArray[np.intp], logits: Logits) -> None:
         """Keep the logits of these windows, in this order."""
         indptr = self.windows.indptr
         if self.logits is None:
-            self.logits = found.empty_like(int(indptr[-1]))
+            self.logits = logits.empty_like(int(indptr[-1]))
         at = np.concatenate([np.arange(indptr[n], indptr[n + 1]) for n in numbers])
-        for target, values in zip(self.logits.arrays, found.arrays, strict=True):
+        for target, values in zip(self.logits.arrays, logits.arrays, strict=True):
             target[at] = values
 
 
@@ -210,35 +210,35 @@ class Reader:
         *,
         top_k: int = 1,
         distinct: bool = False,
-        share: tuple[int, int] = (0, 1),
+        shard: tuple[int, int] = (0, 1),
         advance: Advance = lambda _done: None,
     ) -> Iterator[Prediction]:
         """Predictions in the examples' order, in bounded memory however many there are.
 
-        While the engine computes, the next examples are tokenized on another thread. ``share`` (k, n) reads
+        While the engine computes, the next examples are tokenized on another thread. ``shard`` (k, n) reads
         the k-th of n parts only; the parts together are what one reader gives, bit for bit. ``advance`` is
         called with the number of examples done, after each batch with a fraction. Raises InputError for an
         example whose question or context is empty or not text, UsageError for a top_k that is no whole
         number from 1 on.
         """
-        _check_wishes(top_k, distinct=distinct)
-        part, parts = share
-        check_whole_number(parts, "share")
-        check_whole_number(part, "share", least=0)
+        _check_options(top_k, distinct=distinct)
+        part, parts = shard
+        check_whole_number(parts, "shard")
+        check_whole_number(part, "shard", least=0)
         if part >= parts:
-            raise UsageError(f"must be below the number of parts, {parts}, found {part}", where="share")
+            raise UsageError(f"must be below the number of parts, {parts}, found {part}", where="shard")
         done = 0
-        for reading in _ahead(self.prepare, islice(_chunks(examples), part, None, parts)):
-            lengths = reading.windows.lengths
-            share_of_token, tokens = len(reading.examples) / max(1, int(lengths.sum())), 0
+        for encoded in _ahead(self.prepare, islice(_chunks(examples), part, None, parts)):
+            lengths = encoded.windows.lengths
+            share_of_token, tokens = len(encoded.examples) / max(1, int(lengths.sum())), 0
             for indices in batches(lengths, token_budget=self.token_budget):
-                self.run([(reading, indices)])
+                self.run([(encoded, indices)])
                 tokens += int(lengths[indices].sum())
                 advance(done + tokens * share_of_token)
-            done += len(reading.examples)
-            yield from self.predict(reading, top_k=top_k, distinct=distinct)
+            done += len(encoded.examples)
+            yield from self.predict(encoded, top_k=top_k, distinct=distinct)
 
-    def prepare(self, examples: Sequence[Example]) -> Reading:
+    def prepare(self, examples: Sequence[Example]) -> EncodedBatch:
         """Tokenize examples and cut their windows, for ``run``.
 
         Raises InputError for an example whose question or context is empty or not text, UsageError for
@@ -259,36 +259,36 @@ class Reader:
                 self.config.windows.max_query_length,
                 f", the first with id {first}" if first else "",
             )
-        return Reading(examples, windows)
+        return EncodedBatch(examples, windows)
 
-    def run(self, parts: Sequence[tuple[Reading, Sequence[int] | NDArray[np.intp]]]) -> None:
-        """Run the named windows of one or several readings as one batch; the readings keep the logits.
+    def run(self, parts: Sequence[tuple[EncodedBatch, Sequence[int] | NDArray[np.intp]]]) -> None:
+        """Run the named windows of one or several encoded batches as one batch; they keep the logits.
 
         Raises EngineError where the engine fails.
         """
-        collated = [collate(reading.windows, np.asarray(numbers)) for reading, numbers in parts]
+        collated = [collate(encoded.windows, np.asarray(numbers)) for encoded, numbers in parts]
         logits = self.engine.run(Batch.concatenate(collated))
         begin = 0
-        for (reading, numbers), batch in zip(parts, collated, strict=True):
+        for (encoded, numbers), batch in zip(parts, collated, strict=True):
             end = begin + len(batch.input_ids)
-            reading.put(numbers, Logits.of([values[begin:end] for values in logits.arrays]))
+            encoded.store(numbers, Logits.of([values[begin:end] for values in logits.arrays]))
             begin = end
 
     def predict(
-        self, reading: Reading, *, top_k: int = 1, distinct: bool = False, whole_words: bool = False
+        self, encoded: EncodedBatch, *, top_k: int = 1, distinct: bool = False, whole_words: bool = False
     ) -> list[Prediction]:
-        """Predictions for the examples of a reading whose windows have all been run.
+        """Predictions for the examples of a batch whose windows have all been run.
 
         ``whole_words`` widens the answers to white space; those that then are the same count once, with the
         sum of the scores that they have among the n_best_size best candidates. Raises EngineError where the
         model gave values that are not numbers, UsageError for a top_k that is no whole number from 1 on.
         """
-        _check_wishes(top_k, distinct=distinct)
-        logits = reading.logits
+        _check_options(top_k, distinct=distinct)
+        logits = encoded.logits
         if logits is None:  # no windows
             logits = Logits(np.empty(0, np.float32), np.empty(0, np.float32))
         _check_finite(logits, self.engine.name)
-        contexts = [example.context for example in reading.examples]
+        contexts = [example.context for example in encoded.examples]
         shape = shaping.Shape(
             trim_particles=self.trim_particles is not None,
             whole_words=whole_words,
@@ -298,7 +298,7 @@ class Reader:
 
         def decoded(n_best: int, *, apart: bool) -> list[list[Candidate]]:
             config = replace(self.config.decoding, n_best=n_best)
-            return decode(reading.windows, logits, contexts, config, distinct=apart)
+            return decode(encoded.windows, logits, contexts, config, distinct=apart)
 
         n_best = max(top_k, 1 if distinct else shape.pool)
         candidates = found = decoded(n_best, apart=distinct)
@@ -320,10 +320,10 @@ class Reader:
             answers.update(made(short))
         return [
             Prediction(example.id, row[:top_k], tuple(best))
-            for example, best, row in zip(reading.examples, candidates, answers.values(), strict=True)
+            for example, best, row in zip(encoded.examples, candidates, answers.values(), strict=True)
         ]
 
-    def with_parts(
+    def copy_with(
         self, *, tokenizer: ReaderTokenizer | None = None, config: ReaderConfig | None = None
     ) -> Reader:
         """The same reader on the same engine with another tokenizer or another configuration."""
@@ -336,7 +336,7 @@ class Reader:
         )
 
 
-def _check_wishes(top_k: object, *, distinct: object) -> None:
+def _check_options(top_k: object, *, distinct: object) -> None:
     check_whole_number(top_k, "top_k")
     if not isinstance(distinct, bool):
         raise UsageError(f"must be True or False, found {distinct!r}", where="distinct")
@@ -378,9 +378,9 @@ def _check(text: object, what: str, name: str) -> None:
 
 def _check_finite(logits: Logits, engine: str) -> None:
     for values in logits.arrays:
-        if not (np.abs(values) < _BEYOND_ANY_LOGIT).all():
+        if not (np.abs(values) < _MAX_ABS_LOGIT).all():
             raise EngineError(
-                "the model gave values that are not numbers, or beyond all measure",
+                "the model gave logits that are not numbers, or far too large",
                 where=f"engine {engine}",
                 fix="train the model again, or take the fp32 engine",
             )
@@ -394,10 +394,12 @@ def _chunks(items: Iterable[Example]) -> Iterator[list[Example]]:
         size = min(2 * size, _PAIRS_AT_ONCE)
 
 
-def _ahead(work: Callable[[list[Example]], Reading], chunks: Iterator[list[Example]]) -> Iterator[Reading]:
+def _ahead(
+    work: Callable[[list[Example]], EncodedBatch], chunks: Iterator[list[Example]]
+) -> Iterator[EncodedBatch]:
     """Each chunk with its work done, one chunk ahead of the consumer, on one other thread."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="komrc-windows") as executor:
-        waiting: Future[Reading] | None = None
+        waiting: Future[EncodedBatch] | None = None
         for chunk in chunks:
             coming = executor.submit(work, chunk)
             if waiting is not None:

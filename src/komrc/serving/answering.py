@@ -1,4 +1,4 @@
-"""From pairs to answers: admitted, remembered, tokenized, batched, decoded. The reading is Reader's."""
+"""From pairs to answers: admitted, remembered, tokenized, batched, decoded. Reader does the reading."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from komrc.config import ReaderConfig, WindowConfig
 from komrc.errors import EngineError, InputError, KomrcError, UsageError
-from komrc.reader import Prediction, Reader, Reading
+from komrc.reader import EncodedBatch, Prediction, Reader
 from komrc.serving.batching import Batcher, Job, Part
 from komrc.serving.errors import RefusedError, past_deadline, too_busy, too_long
 from komrc.serving.memory import Remembered, RememberingTokenizer, fingerprint
@@ -98,13 +98,13 @@ class Answering:
         tokenizer = reader.tokenizer
         if options.cache_context_chars:
             tokenizer = RememberingTokenizer(tokenizer, options.cache_context_chars)
-        self.reader = reader.with_parts(tokenizer=tokenizer)
+        self.reader = reader.copy_with(tokenizer=tokenizer)
         self._options = options
         self._metrics = metrics
         self._known: Remembered[bytes, tuple[Answer, ...]] = Remembered(options.cache_answers)
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="komrc-engine")
         self._threads = ThreadPoolExecutor(_PREPARING_THREADS, thread_name_prefix="komrc-text")
-        self._batcher: Batcher[Reading] = Batcher(
+        self._batcher: Batcher[EncodedBatch] = Batcher(
             self._run,
             self._engine_thread,
             metrics,
@@ -161,7 +161,7 @@ class Answering:
         self,
         reader: Reader,
         pairs: Sequence[Asked],
-        pick: Callable[[Reader, Reading], list[Prediction]],
+        pick: Callable[[Reader, EncodedBatch], list[Prediction]],
         outcome: Outcome,
         on_progress: Progress | None,
     ) -> list[tuple[Answer, ...]]:
@@ -178,7 +178,7 @@ class Answering:
 
                 def judge(pace: Pace, rest: Sequence[int], present: float) -> RefusedError | None:
                     longest = max(pairs, key=lambda one: len(one.context)).context_at
-                    alone = pace.alone(reading.windows.lengths.tolist())
+                    alone = pace.alone(encoded.windows.lengths.tolist())
                     if alone > _SURE * limit:
                         characters = sum(len(one.context) for one in pairs)
                         return too_long(limit, _rounded(_SAFE * characters * limit / alone), longest)
@@ -188,33 +188,33 @@ class Answering:
 
                 began = time.monotonic()
                 with self._batcher.preparing():
-                    reading = await loop.run_in_executor(self._threads, reader.prepare, examples)
+                    encoded = await loop.run_in_executor(self._threads, reader.prepare, examples)
                 outcome.seconds["tokenize"] = time.monotonic() - began
                 self._metrics.tokenize_seconds.observe(outcome.seconds["tokenize"])
-                job = Job(reading, reading.windows.lengths.tolist(), progress)
+                job = Job(encoded, encoded.windows.lengths.tolist(), progress)
                 if on_progress is None and sum(job.lengths) > self._options.max_batch_tokens:
                     job.judge, job.judge_seconds = judge, limit / 4
                 outcome.windows, outcome.tokens = len(job.lengths), sum(job.lengths)
                 await self._batcher.infer(job)
                 outcome.seconds["queue"], outcome.seconds["infer"] = job.queue_seconds, job.infer_seconds
                 began = time.monotonic()
-                predictions = await loop.run_in_executor(self._threads, pick, reader, reading)
+                predictions = await loop.run_in_executor(self._threads, pick, reader, encoded)
                 outcome.seconds["decode"] = time.monotonic() - began
         except TimeoutError:
             raise past_deadline(limit) from None
         return [prediction.answers for prediction in predictions]
 
-    def _run(self, parts: list[Part[Reading]]) -> None:
+    def _run(self, parts: list[Part[EncodedBatch]]) -> None:
         """Run the windows of several requests, like lengths together. On the engine thread."""
-        owners = [(reading, n) for reading, windows in parts for n in windows]
+        owners = [(encoded, n) for encoded, windows in parts for n in windows]
         lengths: NDArray[np.int64] = np.concatenate(
-            [reading.windows.lengths[windows] for reading, windows in parts]
+            [encoded.windows.lengths[windows] for encoded, windows in parts]
         )
         for indices in batches(lengths, token_budget=self._options.max_batch_tokens):
-            together: dict[int, tuple[Reading, list[int]]] = {}
+            together: dict[int, tuple[EncodedBatch, list[int]]] = {}
             for i in indices:
-                reading, n = owners[i]
-                together.setdefault(id(reading), (reading, []))[1].append(n)
+                encoded, n = owners[i]
+                together.setdefault(id(encoded), (encoded, []))[1].append(n)
             try:
                 self.reader.run(list(together.values()))
             except KomrcError:
@@ -277,7 +277,7 @@ class Answering:
                 allow_no_answer=(decoding.allow_no_answer if wishes.no_answer is None else wishes.no_answer),
             ),
         )
-        return self.reader if config == own else self.reader.with_parts(config=config)
+        return self.reader if config == own else self.reader.copy_with(config=config)
 
     def _windows(self, pairs: Sequence[Asked], reader: Reader) -> int:
         """The most windows these pairs may be cut into: a token has at least a character."""

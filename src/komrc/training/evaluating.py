@@ -85,9 +85,9 @@ class Evaluator:
             token_budget=self._token_budget,
         )
         predictions = []
-        share = (processes.rank(), processes.count())
+        shard = (processes.rank(), processes.count())
         with suppress(Stopped):  # the others must learn of it
-            for prediction in reader.stream(self.examples, top_k=self.config.decoding.n_best, share=share):
+            for prediction in reader.stream(self.examples, top_k=self.config.decoding.n_best, shard=shard):
                 predictions.append(prediction)
                 advance(processes.count())
         if self._stop.agreed():
