@@ -16,13 +16,13 @@ from transformers import BertConfig, BertForQuestionAnswering, BertModel
 
 from komrc import evaluation, storage
 from komrc.cli import main
+from komrc.config import Provenance, ReaderConfig
 from komrc.errors import KomrcError, ModelError, UsageError
 from komrc.export import export_model
 from komrc.predicting.model import Model
 from komrc.reader import Reader
 from komrc.serving.loading import load as load_for_serving
 from komrc.serving.options import ServeOptions
-from komrc.settings import ReaderSettings
 from komrc.tokenization import load_tokenizer
 from komrc.training.options import TrainingOptions
 from komrc.training.run import train
@@ -123,7 +123,7 @@ def test_a_folder_that_differs_from_its_manifest_is_refused(name: str, data: Pat
 def test_a_swapped_tokenizer_is_refused_with_both_hashes(name: str, data: Path, tmp_path: Path) -> None:
     folder = made(tmp_path / "model")
     trained_with = load_tokenizer(folder).fingerprint
-    ReaderSettings(tokenizer_sha256=trained_with).save(folder)
+    ReaderConfig().save(folder, Provenance(tokenizer_sha256=trained_with))
     Reader.load(folder, engine="torch")
     (folder / "vocab.txt").write_text("\n".join([*PIECES[:5], *reversed(PIECES[5:])]), encoding="utf-8")
     now = load_tokenizer(folder).fingerprint
@@ -166,22 +166,22 @@ def test_a_model_of_few_positions_is_read_with_windows_that_fit(
         if name == "teacher":  # reads the student's windows
             made(tmp_path / "student", max_position_embeddings=120)
     started[name]()
-    assert Reader.load(folder, engine="torch").settings.max_seq_length == 120
+    assert Reader.load(folder, engine="torch").config.windows.max_seq_length == 120
 
 
 def test_lengths_are_the_callers_or_fit_the_window(tmp_path: Path) -> None:
     folder = made(tmp_path / "model", max_position_embeddings=300)
 
     def lengths(**given: Any) -> tuple[int, int, int]:
-        settings = Reader.load(folder, engine="torch", **given).settings
-        return settings.max_seq_length, settings.doc_stride, settings.max_query_length
+        windows = Reader.load(folder, engine="torch", **given).config.windows
+        return windows.max_seq_length, windows.doc_stride, windows.max_query_length
 
     assert lengths() == (300, 128, 64)
     assert lengths(max_seq_length=100) == (100, 50, 25)
     assert lengths(max_seq_length=100, doc_stride=70, max_query_length=9) == (100, 70, 9)
     with pytest.raises(UsageError, match="300"):
         lengths(max_seq_length=301)
-    ReaderSettings(max_seq_length=200, doc_stride=90).save(folder)
+    ReaderConfig.of(max_seq_length=200, doc_stride=90).save(folder, Provenance())
     assert lengths() == (200, 90, 64)
 
 
@@ -218,7 +218,8 @@ def test_the_options_exist_wherever_a_model_is_read(
     served = load_for_serving(
         ServeOptions(model=str(folder), engine="torch", max_seq_length=100, doc_stride=50, model_type="bert")
     )
-    assert (served.reader.settings.max_seq_length, served.reader.settings.doc_stride) == (100, 50)
+    windows = served.reader.config.windows
+    assert (windows.max_seq_length, windows.doc_stride) == (100, 50)
     capsys.readouterr()
 
 
@@ -244,7 +245,7 @@ def test_a_run_is_of_the_same_model_while_its_own_files_are(tmp_path: Path) -> N
     model.load()
     other = Model.of(str(folder), engine="torch", settings={"max_seq_length": 100})
     assert other.identity() != model.identity()
-    assert other.load().settings.max_seq_length == 100
+    assert other.load().config.windows.max_seq_length == 100
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "hidden_dropout_prob": 0.2}))
     with pytest.raises(KomrcError, match="not the model that the run began with"):

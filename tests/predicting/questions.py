@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from komrc.config import ReaderConfig
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
 from komrc.predicting.shards import Job
 from komrc.reader import Reader
-from komrc.settings import ReaderSettings
 from komrc.tokenization import load_tokenizer
 
 
@@ -41,7 +41,7 @@ def shards(folder: Path) -> dict[str, bytes]:
 
 
 def fake_reader() -> Reader:
-    return Reader(load_tokenizer(None), FakeEngine(), ReaderSettings())
+    return Reader(load_tokenizer(None), FakeEngine(), ReaderConfig())
 
 
 class _Dying(FakeEngine):
@@ -74,7 +74,7 @@ class DyingReader:
         self.lives, self.after = lives, after
 
     def __call__(self) -> Reader:
-        return Reader(load_tokenizer(None), _Dying(self.lives, self.after), ReaderSettings())
+        return Reader(load_tokenizer(None), _Dying(self.lives, self.after), ReaderConfig())
 
 
 class _Slow(FakeEngine):
@@ -94,7 +94,7 @@ class SlowReader:
         self.seconds = seconds
 
     def __call__(self) -> Reader:
-        return Reader(load_tokenizer(None), _Slow(self.seconds), ReaderSettings())
+        return Reader(load_tokenizer(None), _Slow(self.seconds), ReaderConfig())
 
 
 def job(output: Path, load: Any = fake_reader, **options: Any) -> Job:

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from komrc.config import ReaderConfig
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
 from komrc.errors import DataError, EngineError, StorageError, UsageError
 from komrc.predicting.one_file import predict_file
 from komrc.predicting.source import open_source
 from komrc.reader import Reader
-from komrc.settings import ReaderSettings
 from komrc.tokenization import load_tokenizer
 
 RUN = {"model": "m"}
@@ -26,7 +26,7 @@ COUNT = 90
 
 
 def reader(engine: FakeEngine | None = None) -> Reader:
-    return Reader(load_tokenizer(None), engine or FakeEngine(), ReaderSettings())
+    return Reader(load_tokenizer(None), engine or FakeEngine(), ReaderConfig())
 
 
 def record(n: int) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from komrc.features import WindowConfig
+from komrc.config import WindowConfig
 from komrc.report import slices
 from komrc.tokenization import ReaderTokenizer
 from komrc.types import Example, Gold

@@ -14,12 +14,12 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, processors
 
 from komrc.cli import serve as command
+from komrc.config import ReaderConfig
 from komrc.engines.fake import FakeEngine
 from komrc.errors import ModelError
 from komrc.reader import Reader
 from komrc.serving.loading import Loaded
 from komrc.serving.server import configure_logging, serve
-from komrc.settings import ReaderSettings
 from komrc.tokenization import ReaderTokenizer
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -62,8 +62,8 @@ def wait_ready(client, seconds=60.0):
 
 
 def make_reader(seconds: float = 0.0, fail_on: int | None = None, *, no_answer: bool = False) -> Reader:
-    settings = ReaderSettings(version_2_with_negative=no_answer)
-    return Reader(make_tokenizer(), SlowEngine(seconds, fail_on), settings)
+    config = ReaderConfig.of(version_2_with_negative=no_answer)
+    return Reader(make_tokenizer(), SlowEngine(seconds, fail_on), config)
 
 
 def load(_options) -> Loaded:

@@ -7,11 +7,11 @@ import sys
 import pytest
 from fake_server import SlowEngine, make_tokenizer
 
-from komrc import particles
 from komrc.errors import MissingPackageError
 from komrc.reader import Reader
 from komrc.serving.loading import load
 from komrc.serving.options import ServeOptions
+from komrc.text import particles
 
 CONTEXT = "훈민정음은 1443년에 세종이 창제하였다. 해설서는 1446년에 나왔다! 집현전 학자들이 썼다."
 
@@ -43,4 +43,4 @@ def test_the_answer_before_the_cut_is_in_the_reply(client):
 
 def test_always_answer_is_the_servers_default_and_a_request_may_differ() -> None:
     loaded = load(ServeOptions(always_answer=True))
-    assert not loaded.reader.settings.version_2_with_negative
+    assert not loaded.reader.config.decoding.allow_no_answer

@@ -54,6 +54,6 @@ def test_a_long_text_is_encoded_once(monkeypatch):
 
 def test_a_reader_answers_alike_with_memory():
     reader = make_reader()
-    remembering = reader.with_parts(tokenizer=RememberingTokenizer(reader.tokenizer, 10_000))
+    remembering = reader.copy_with(tokenizer=RememberingTokenizer(reader.tokenizer, 10_000))
     pairs = [("언제?", "훈민정음은 1443년에 창제되었다. " * 20)] * 2
     assert remembering.read_many(pairs) == remembering.read_many(pairs) == reader.read_many(pairs)

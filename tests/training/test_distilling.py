@@ -10,9 +10,9 @@ import pytest
 import torch
 from tiny import some_questions, tiny_model
 
+from komrc.config import WindowConfig
 from komrc.data import load_squad
 from komrc.errors import ModelError
-from komrc.features import WindowConfig, build_windows
 from komrc.modeling import SpanReader
 from komrc.tokenization import load_tokenizer
 from komrc.training.dataset import WindowDataset
@@ -20,6 +20,7 @@ from komrc.training.distilling import ask_teachers
 from komrc.training.losses import soft_boundary_loss, soft_span_loss, span_mask
 from komrc.training.options import TrainingOptions
 from komrc.training.run import train
+from komrc.windows import build_windows
 
 
 @pytest.fixture(scope="module")

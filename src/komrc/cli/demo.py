@@ -219,7 +219,7 @@ def _read_before(screen: Console, dev: Part) -> korquad.Scores:
     _heading(screen, 2, "The embedded reader as it comes")
     reader = Reader.load()
     predictions = reader.read_examples(dev.examples, progress=True)
-    texts = {p.id: p.answers[0].text if p.answers else "" for p in predictions}
+    texts = {p.id: p.text for p in predictions}
     scores = korquad.score(texts, dev.examples)
     screen.print(f"  EM {scores['exact_match']:.1f}   F1 {scores['f1']:.1f}")
     _command(screen, "evaluate", _shown(dev.path), "--model", _shown(hub.embedded_model()))

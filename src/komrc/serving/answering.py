@@ -1,4 +1,4 @@
-"""From pairs to answers: admitted, remembered, tokenized, batched, decoded. The reading is Reader's."""
+"""From pairs to answers: admitted, remembered, tokenized, batched, decoded. Reader does the reading."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from komrc.config import ReaderConfig, WindowConfig
 from komrc.errors import EngineError, InputError, KomrcError, UsageError
-from komrc.features import batches
-from komrc.reader import Prediction, Reader, Reading
+from komrc.reader import EncodedBatch, Prediction, Reader
 from komrc.serving.batching import Batcher, Job, Part
 from komrc.serving.errors import RefusedError, past_deadline, too_busy, too_long
 from komrc.serving.memory import Remembered, RememberingTokenizer, fingerprint
@@ -24,6 +24,7 @@ from komrc.serving.metrics import Metrics
 from komrc.serving.options import ServeOptions
 from komrc.serving.pace import Pace
 from komrc.types import Answer, Example
+from komrc.windows import batches
 
 _SPANS = 25_000_000  # spans of one context that decoding may weigh: about 100 MB
 _SURE, _SAFE = 0.9, 0.8  # of the time limit: more is refused; so much is advised
@@ -97,13 +98,13 @@ class Answering:
         tokenizer = reader.tokenizer
         if options.cache_context_chars:
             tokenizer = RememberingTokenizer(tokenizer, options.cache_context_chars)
-        self.reader = reader.with_parts(tokenizer=tokenizer)
+        self.reader = reader.copy_with(tokenizer=tokenizer)
         self._options = options
         self._metrics = metrics
         self._known: Remembered[bytes, tuple[Answer, ...]] = Remembered(options.cache_answers)
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="komrc-engine")
         self._threads = ThreadPoolExecutor(_PREPARING_THREADS, thread_name_prefix="komrc-text")
-        self._batcher: Batcher[Reading] = Batcher(
+        self._batcher: Batcher[EncodedBatch] = Batcher(
             self._run,
             self._engine_thread,
             metrics,
@@ -136,7 +137,7 @@ class Answering:
         sought = wishes.distinct or wishes.whole_words
         count = wishes.top_k if sought else self._options.max_top_k
         pick = partial(Reader.predict, top_k=count, distinct=wishes.distinct, whole_words=wishes.whole_words)
-        wanted = str((reader.settings, pick.keywords))
+        wanted = str((reader.config, pick.keywords))
         keys = [fingerprint(wanted, one.question, one.context) for one in pairs]
         found = {key: answers for key in keys if (answers := self._known.get(key)) is not None}
         missing = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in found}
@@ -160,7 +161,7 @@ class Answering:
         self,
         reader: Reader,
         pairs: Sequence[Asked],
-        pick: Callable[[Reader, Reading], list[Prediction]],
+        pick: Callable[[Reader, EncodedBatch], list[Prediction]],
         outcome: Outcome,
         on_progress: Progress | None,
     ) -> list[tuple[Answer, ...]]:
@@ -177,7 +178,7 @@ class Answering:
 
                 def judge(pace: Pace, rest: Sequence[int], present: float) -> RefusedError | None:
                     longest = max(pairs, key=lambda one: len(one.context)).context_at
-                    alone = pace.alone(reading.windows.lengths.tolist())
+                    alone = pace.alone(encoded.windows.lengths.tolist())
                     if alone > _SURE * limit:
                         characters = sum(len(one.context) for one in pairs)
                         return too_long(limit, _rounded(_SAFE * characters * limit / alone), longest)
@@ -187,33 +188,33 @@ class Answering:
 
                 began = time.monotonic()
                 with self._batcher.preparing():
-                    reading = await loop.run_in_executor(self._threads, reader.prepare, examples)
+                    encoded = await loop.run_in_executor(self._threads, reader.prepare, examples)
                 outcome.seconds["tokenize"] = time.monotonic() - began
                 self._metrics.tokenize_seconds.observe(outcome.seconds["tokenize"])
-                job = Job(reading, reading.windows.lengths.tolist(), progress)
+                job = Job(encoded, encoded.windows.lengths.tolist(), progress)
                 if on_progress is None and sum(job.lengths) > self._options.max_batch_tokens:
                     job.judge, job.judge_seconds = judge, limit / 4
                 outcome.windows, outcome.tokens = len(job.lengths), sum(job.lengths)
                 await self._batcher.infer(job)
                 outcome.seconds["queue"], outcome.seconds["infer"] = job.queue_seconds, job.infer_seconds
                 began = time.monotonic()
-                predictions = await loop.run_in_executor(self._threads, pick, reader, reading)
+                predictions = await loop.run_in_executor(self._threads, pick, reader, encoded)
                 outcome.seconds["decode"] = time.monotonic() - began
         except TimeoutError:
             raise past_deadline(limit) from None
         return [prediction.answers for prediction in predictions]
 
-    def _run(self, parts: list[Part[Reading]]) -> None:
+    def _run(self, parts: list[Part[EncodedBatch]]) -> None:
         """Run the windows of several requests, like lengths together. On the engine thread."""
-        owners = [(reading, n) for reading, windows in parts for n in windows]
+        owners = [(encoded, n) for encoded, windows in parts for n in windows]
         lengths: NDArray[np.int64] = np.concatenate(
-            [reading.windows.lengths[windows] for reading, windows in parts]
+            [encoded.windows.lengths[windows] for encoded, windows in parts]
         )
         for indices in batches(lengths, token_budget=self._options.max_batch_tokens):
-            together: dict[int, tuple[Reading, list[int]]] = {}
+            together: dict[int, tuple[EncodedBatch, list[int]]] = {}
             for i in indices:
-                reading, n = owners[i]
-                together.setdefault(id(reading), (reading, []))[1].append(n)
+                encoded, n = owners[i]
+                together.setdefault(id(encoded), (encoded, []))[1].append(n)
             try:
                 self.reader.run(list(together.values()))
             except KomrcError:
@@ -238,7 +239,7 @@ class Answering:
         for question, context, question_at, context_at in pairs:
             _check_text(question, question_at, options.max_question_chars)
             _check_text(context, context_at, options.max_context_chars)
-            longest = wishes.max_answer_tokens or self.reader.settings.max_answer_length
+            longest = wishes.max_answer_tokens or self.reader.config.decoding.max_answer_tokens
             if longest * len(context) > _SPANS:
                 raise InputError(
                     "answers may not be so long in so long a text",
@@ -248,10 +249,10 @@ class Answering:
 
     def _reader_for(self, pairs: Sequence[Asked], wishes: Wishes) -> Reader:
         """The reader with this request's settings; same model, same tokenizer."""
-        own = self.reader.settings
-        longest = wishes.max_seq_length or own.max_seq_length
-        question = wishes.max_query_length or min(own.max_query_length, max(1, longest // 2))
-        stride = own.doc_stride
+        own, windows = self.reader.config, self.reader.config.windows
+        longest = wishes.max_seq_length or windows.max_seq_length
+        question = wishes.max_query_length or min(windows.max_query_length, max(1, longest // 2))
+        stride = windows.doc_stride
         if wishes.window_overlap is not None:  # Hugging Face counts what windows share, we count the step
             encoded = self.reader.tokenizer.encode_many([one.question for one in pairs])
             question = max(1, min(max(map(len, encoded), default=1), question))
@@ -267,23 +268,22 @@ class Answering:
                 )
         elif wishes.max_seq_length is not None:
             stride = max(1, min(stride, room))
-        settings = replace(
-            own,
-            max_seq_length=longest,
-            max_query_length=question,
-            doc_stride=stride,
-            max_answer_length=wishes.max_answer_tokens or own.max_answer_length,
-            version_2_with_negative=(
-                own.version_2_with_negative if wishes.no_answer is None else wishes.no_answer
+        decoding = own.decoding
+        config = ReaderConfig(
+            WindowConfig(longest, stride, question),
+            replace(
+                decoding,
+                max_answer_tokens=wishes.max_answer_tokens or decoding.max_answer_tokens,
+                allow_no_answer=(decoding.allow_no_answer if wishes.no_answer is None else wishes.no_answer),
             ),
         )
-        return self.reader if settings == own else self.reader.with_parts(settings=settings)
+        return self.reader if config == own else self.reader.copy_with(config=config)
 
     def _windows(self, pairs: Sequence[Asked], reader: Reader) -> int:
         """The most windows these pairs may be cut into: a token has at least a character."""
-        settings = reader.settings
-        room = settings.max_seq_length - settings.max_query_length - reader.tokenizer.template.special_tokens
-        step = max(1, min(settings.doc_stride, room))
+        config = reader.config.windows
+        room = config.max_seq_length - config.max_query_length - reader.tokenizer.template.special_tokens
+        step = max(1, min(config.doc_stride, room))
         windows = sum(1 + len(one.context) // step for one in pairs)
         if windows > self._options.max_windows:
             raise InputError(

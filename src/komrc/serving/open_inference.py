@@ -22,7 +22,7 @@ from komrc.serving.answering import Asked, Wishes
 from komrc.serving.errors import RefusedError
 from komrc.serving.schemas import CONTEXT, QUESTION
 from komrc.serving.service import REFUSALS, Service, only
-from komrc.types import Answer
+from komrc.types import NO_ANSWER
 
 _INPUTS = ("question", "context")
 _VERSION = "1"
@@ -231,7 +231,7 @@ def add_open_inference(app: FastAPI, service: Service) -> None:
         """The best answer to each question; an empty one, at 0, where the context holds none."""
         pairs, shape = _pairs(body.inputs)
         outcome = await service.work().answer(pairs, Wishes())
-        best = [answers[0] if answers else Answer("", 0, 0, 0.0) for answers in outcome.answers]
+        best = [answers[0] if answers else NO_ANSWER for answers in outcome.answers]
         columns: dict[str, list[Any]] = {
             "answer": [one.text for one in best],
             "score": [one.score for one in best],

@@ -28,8 +28,9 @@ from komrc.serving.schemas import (
     Timing,
 )
 from komrc.serving.service import REFUSALS, Service, only
-from komrc.serving.texts import Utf16, sentence_around
-from komrc.types import Answer, Span
+from komrc.serving.texts import Utf16
+from komrc.text.sentences import sentence_around
+from komrc.types import NO_ANSWER, Answer, Span
 
 _STREAM = "application/x-ndjson"
 _PREDICT_NAMES = {  # a setting's name -> that of the parameter
@@ -196,7 +197,7 @@ def _flat(answer: Answer) -> dict[str, Any]:
 
 def _best(answers: tuple[Answer, ...]) -> dict[str, Any]:
     """The best answer; the empty one where nothing in the context can be an answer."""
-    return _flat(answers[0] if answers else Answer("", 0, 0, 0.0))
+    return _flat(answers[0] if answers else NO_ANSWER)
 
 
 def _rich(

@@ -1,15 +1,8 @@
-"""Where an answer stands in its text: UTF-16 units and the sentence around."""
+"""Offsets in UTF-16 units, and the clean-up of white space of 2020."""
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
-
-from komrc.types import Span
-
-_SENTENCE_END = re.compile(r"[.!?。！？…]+[\"'”’)\]」』》]*\s+|\n+")
-_SENTENCE_REACH = 400  # characters to either side; a longer sentence is cut there
 
 
 class Utf16:
@@ -22,18 +15,6 @@ class Utf16:
     def offset(self, position: int) -> int:
         """The position in UTF-16 units."""
         return position + int(np.searchsorted(self._pairs, position))
-
-
-def sentence_around(text: str, span: Span) -> Span:
-    """The sentence, or sentences, that the span lies in, without white space at the edges."""
-    low, high = max(0, span.start - _SENTENCE_REACH), min(len(text), span.end + _SENTENCE_REACH)
-    start = low
-    for found in _SENTENCE_END.finditer(text, low, span.start):
-        start = found.end()
-    after = _SENTENCE_END.search(text, max(span.start, span.end - 1), high)
-    end = after.end() if after and after.end() >= span.end else high
-    piece = text[start:end]
-    return Span(start + len(piece) - len(piece.lstrip()), start + len(piece.rstrip()))
 
 
 _CLEANED = (

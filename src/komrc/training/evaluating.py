@@ -7,13 +7,13 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass
 from typing import Any, Literal
 
+from komrc.config import ReaderConfig
 from komrc.decoding import Candidate
 from komrc.engines import Batch, Logits
-from komrc.engines.torch import TorchEngine
+from komrc.engines.torch_engine import TorchEngine
 from komrc.metrics import korquad
 from komrc.modeling import SpanReader
 from komrc.reader import Prediction, Reader
-from komrc.settings import ReaderSettings
 from komrc.tokenization import ReaderTokenizer
 from komrc.training import processes
 from komrc.training.stopping import Stopped, StopRequest
@@ -50,7 +50,7 @@ class Evaluator:
     Args:
         examples: with reference answers.
         tokenizer: the model's.
-        settings: windows and decoding.
+        config: windows and decoding.
         precision: of the engine.
         token_budget: padded tokens of a batch at most.
         stop: breaks an evaluation off.
@@ -60,14 +60,14 @@ class Evaluator:
         self,
         examples: Sequence[Example],
         tokenizer: ReaderTokenizer,
-        settings: ReaderSettings,
+        config: ReaderConfig,
         *,
         precision: Literal["fp32", "bf16"],
         token_budget: int,
         stop: StopRequest,
     ) -> None:
         self.examples = examples
-        self.settings = settings
+        self.config = config
         self._tokenizer = tokenizer
         self._precision = precision
         self._token_budget = token_budget
@@ -81,19 +81,19 @@ class Evaluator:
         reader = Reader(
             self._tokenizer,
             _Interruptible(TorchEngine(model, precision=self._precision), self._stop),
-            self.settings,
+            self.config,
             token_budget=self._token_budget,
         )
         predictions = []
-        share = (processes.rank(), processes.count())
+        shard = (processes.rank(), processes.count())
         with suppress(Stopped):  # the others must learn of it
-            for prediction in reader.stream(self.examples, top_k=self.settings.n_best_size, share=share):
+            for prediction in reader.stream(self.examples, top_k=self.config.decoding.n_best, shard=shard):
                 predictions.append(prediction)
                 advance(processes.count())
         if self._stop.agreed():
             raise Stopped
         predictions = self._joined(predictions)
-        answers = {p.id: p.answers[0].text if p.answers else "" for p in predictions}
+        answers = {p.id: p.text for p in predictions}
         figures = korquad.score(answers, self.examples)
         return Evaluation(predictions, {"exact_match": figures["exact_match"], "f1": figures["f1"]})
 

@@ -14,9 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from komrc.config import ReaderConfig, WindowConfig
 from komrc.errors import ModelError, UsageError, require
 
 logger = logging.getLogger(__name__)
+
+_DEFAULTS = ReaderConfig()
 
 MODEL_TYPES = "kobert, distilkobert, bert, distilbert, electra, roberta, xlm-roberta, …"
 
@@ -88,12 +91,22 @@ class TrainingOptions:
     )
 
     max_seq_length: int = _option(
-        384, "tokens in a window, question and special tokens included", group="windows"
+        _DEFAULTS.windows.max_seq_length,
+        "tokens in a window, question and special tokens included",
+        group="windows",
     )
-    doc_stride: int = _option(128, "tokens from one window's start to the next's", group="windows")
-    max_query_length: int = _option(64, "tokens of the question that are kept", group="windows")
-    n_best_size: int = _option(20, "answers an entry of nbest_predictions_.json", group="windows")
-    max_answer_length: int = _option(30, "tokens in the longest answer", group="windows")
+    doc_stride: int = _option(
+        _DEFAULTS.windows.doc_stride, "tokens from one window's start to the next's", group="windows"
+    )
+    max_query_length: int = _option(
+        _DEFAULTS.windows.max_query_length, "tokens of the question that are kept", group="windows"
+    )
+    n_best_size: int = _option(
+        _DEFAULTS.decoding.n_best, "answers an entry of nbest_predictions_.json", group="windows"
+    )
+    max_answer_length: int = _option(
+        _DEFAULTS.decoding.max_answer_tokens, "tokens in the longest answer", group="windows"
+    )
     null_score_diff_threshold: float | None = _option(
         None,
         "no answer where its score is this much above the best answer's (default: tuned on the predict file)",
@@ -180,12 +193,8 @@ class TrainingOptions:
                 fix=f"use --max-seq-length {longest} or less",
             )
         logger.info("windows have %d tokens: the model reads no more", longest)
-        return dataclasses.replace(
-            self,
-            max_seq_length=longest,
-            doc_stride=min(self.doc_stride, max(1, longest // 2)),
-            max_query_length=min(self.max_query_length, max(1, longest // 4)),
-        )
+        windows = WindowConfig(self.max_seq_length, self.doc_stride, self.max_query_length)
+        return dataclasses.replace(self, **dataclasses.asdict(windows.within(longest)))
 
     def data_path(self, name: str) -> Path:
         """A data file: inside ``data_dir`` where one is given."""

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from komrc import __version__, storage
+from komrc.config import NAMES, ReaderConfig
 from komrc.reader import Prediction
-from komrc.settings import ReaderSettings
 
 
 def nbest(predictions: Sequence[Prediction], contexts: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
     """Ranked answers in the form of 2020: text, probability, start_logit, end_logit."""
-    return {
-        p.id: [
-            {
-                "text": contexts[p.id][c.start : c.end],
-                "probability": c.score,
-                "start_logit": c.start_logit,
-                "end_logit": c.end_logit,
-                "start": c.start,
-                "end": c.end,
-            }
-            for c in p.candidates
-        ]
-        for p in predictions
-    }
+    return {p.id: [candidate.to_dict(contexts[p.id]) for candidate in p.candidates] for p in predictions}
 
 
 def write_predictions(
     folder: Path, predictions: Sequence[Prediction], contexts: Mapping[str, str], *, suffix: str = ""
 ) -> None:
     """Write predictions_<suffix>.json and nbest_predictions_<suffix>.json. Raises StorageError."""
-    best = {p.id: p.answers[0].text if p.answers else "" for p in predictions}
+    best = {p.id: p.text for p in predictions}
     storage.write_json(folder / f"predictions_{suffix}.json", best, indent=4)
     storage.write_json(folder / f"nbest_predictions_{suffix}.json", nbest(predictions, contexts), indent=4)
 
@@ -57,7 +43,8 @@ def write_results(path: Path, rounds: Sequence[Mapping[str, float]]) -> None:
 def model_card(
     *,
     base: str,
-    settings: ReaderSettings,
+    data_sha256: Mapping[str, str],
+    boundary_head: bool,
     options: Mapping[str, Any],
     figures: Mapping[str, Any],
     record: Mapping[str, Any],
@@ -69,7 +56,7 @@ def model_card(
         if name in ("exact_match", "f1") and isinstance(value, int | float)
     ]
     table = ["| on the predict file | % |", "|---|---|", *rows] if rows else ["Not evaluated."]
-    data = [f"- `{name}` (SHA-256 `{digest}`)" for name, digest in settings.data_sha256.items()]
+    data = [f"- `{name}` (SHA-256 `{digest}`)" for name, digest in data_sha256.items()]
     told = [f"- {name}: {value}" for name, value in options.items() if value not in (None, "", False, [])]
     facts = [f"- {name}: {value}" for name, value in record.items()]
     return "\n".join(
@@ -83,7 +70,7 @@ def model_card(
             f"# A Korean extractive reader from {base}",
             "",
             f"Fine-tuned with KoMRC {__version__}. It marks the answer to a question in a Korean text"
-            + (", cut at the exact character." if settings.boundary_head else "."),
+            + (", cut at the exact character." if boundary_head else "."),
             "",
             "## Figures",
             "",
@@ -118,22 +105,16 @@ def model_card(
     )
 
 
-def settings_for(options: Any, **more: Any) -> ReaderSettings:
-    """komrc.json's values from the options of the same names."""
-    names = {f.name for f in dataclasses.fields(ReaderSettings)} & {
-        f.name for f in dataclasses.fields(options)
-    }
-    taken = {name: getattr(options, name) for name in names}
-    if taken.get("null_score_diff_threshold") is None:
-        taken["null_score_diff_threshold"] = 0.0
-    return ReaderSettings(**{**taken, **more})
+def config_for(options: Any) -> ReaderConfig:
+    """The configuration in the options: their values of the same names; the default for one that is None."""
+    given = {name: getattr(options, name, None) for name in NAMES}
+    return ReaderConfig.of(**{name: value for name, value in given.items() if value is not None})
 
 
-def with_fitted(settings: ReaderSettings, saved: ReaderSettings, options: Any) -> ReaderSettings:
-    """Settings with what training fitted: the temperature and, unless the user gave one, the threshold."""
-    threshold = options.null_score_diff_threshold
-    return dataclasses.replace(
-        settings,
-        temperature=saved.temperature,
-        null_score_diff_threshold=saved.null_score_diff_threshold if threshold is None else threshold,
-    )
+def with_fitted(config: ReaderConfig, saved: ReaderConfig, options: Any) -> ReaderConfig:
+    """The configuration with what training fitted: the temperature and, unless the user gave one, the
+    threshold."""
+    fitted = {"temperature": saved.decoding.temperature}
+    if options.null_score_diff_threshold is None:
+        fitted["null_score_diff_threshold"] = saved.decoding.null_threshold
+    return config.changed(**fitted)

@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 from transformers import TrainingArguments, set_seed
 
 from komrc import overwriting, storage
+from komrc.config import Provenance
 from komrc.data import EVALUATING, TRAINING, Loaded, Needs, read_data
-from komrc.engines.torch import TorchEngine
+from komrc.engines.torch_engine import TorchEngine
 from komrc.errors import StorageError, UsageError
-from komrc.features import WindowConfig, Windows, cached_windows
 from komrc.modeling import SpanReader
 from komrc.models import checks, files, hub
-from komrc.settings import ReaderSettings
 from komrc.tokenization import ReaderTokenizer, check_fit, check_reads, load_tokenizer
 from komrc.training import checkpoints, machine, outputs, preflight, processes, saving
 from komrc.training.batching import LengthGrouped
@@ -41,6 +40,7 @@ from komrc.training.trainer import Metrics, Schedule, SpanTrainer
 from komrc.training.tuning import tune_temperature, tune_threshold
 from komrc.types import Example
 from komrc.unreachable import Unreachable, count_unreachable
+from komrc.windows import Windows, cached_windows
 
 logger = logging.getLogger(__name__)
 
@@ -188,12 +188,8 @@ class _Run:
         for name, data in self.train_data.items():
             contexts = list(dict.fromkeys(example.context for example in data.examples))[:_CONTEXTS_TRIED]
             check_reads(self.tokenizer, contexts, name, options.tokenizer or options.model or "tokenizer")
-        self.settings = outputs.settings_for(
-            options,
-            boundary_head=self.model.boundary is not None,
-            data_sha256={Path(name).name: data.sha256 for name, data in self.train_data.items()},
-            tokenizer_sha256=self.tokenizer.fingerprint,
-        )
+        self.config = outputs.config_for(options)
+        self.data_sha256 = {Path(name).name: data.sha256 for name, data in self.train_data.items()}
         parts = [self._windows(data) for data in self.train_data.values()]
         dataset = WindowDataset(
             parts,
@@ -290,18 +286,17 @@ class _Run:
         o = self.options
         source = checkpoint.folder if checkpoint else self._resolve(o.tokenizer or o.model)
         tokenizer = load_tokenizer(source, do_lower_case=o.do_lower_case or None)
-        trained_with = ReaderSettings.load(source).tokenizer_sha256
+        trained_with = Provenance.load(source).tokenizer_sha256
         check_fit(tokenizer, self.model.config.to_dict(), str(source), trained_with=trained_with)
         return tokenizer
 
     def _windows(self, data: Loaded) -> tuple[Windows, NDArray[np.intp]]:
         o = self.options
-        config = WindowConfig(o.max_seq_length, o.doc_stride, o.max_query_length)
         windows = processes.take_turns(
             lambda: cached_windows(
                 data.examples,
                 self.tokenizer,
-                config,
+                self.config.windows,
                 labels=True,
                 data_sha256=data.sha256,
                 cache_dir=self._cache(),
@@ -321,7 +316,7 @@ class _Run:
         return Evaluator(
             examples,
             self.tokenizer,
-            self.settings,
+            self.config,
             precision=self.precision,
             token_budget=o.per_gpu_eval_batch_size * o.max_seq_length,
             stop=self.stop,
@@ -382,7 +377,7 @@ class _Run:
             ),
             evaluate_model=self._evaluate_with(evaluator) if evaluator else None,
             fill_checkpoint=lambda folder: saving.fill_model(
-                folder, self.model, self.tokenizer, self.settings
+                folder, self.model, self.tokenizer, self.config, self.data_sha256
             ),
             run_record=record,
             keep=o.save_total_limit or None,
@@ -441,13 +436,7 @@ class _Run:
         )
 
     def _unreachable(self, examples: list[Example], windows: Windows | None) -> Unreachable:
-        return count_unreachable(
-            examples,
-            windows,
-            max_answer_length=self.options.max_answer_length,
-            max_seq_length=self.options.max_seq_length,
-            no_answer=self.options.version_2_with_negative,
-        )
+        return count_unreachable(examples, windows, self.config)
 
     def _ask_teachers(self, dataset: WindowDataset) -> Beliefs:
         o = self.options
@@ -455,7 +444,7 @@ class _Run:
         for name in o.teacher:
             folder = self._resolve(name)
             tokenizer = load_tokenizer(folder)
-            trained_with = ReaderSettings.load(folder).tokenizer_sha256
+            trained_with = Provenance.load(folder).tokenizer_sha256
             check_fit(tokenizer, files.read_config(folder), name, trained_with=trained_with)
             check_tokenizer(name, tokenizer.fingerprint, self.tokenizer.fingerprint)
             teachers.append(SpanReader.trained(folder))
@@ -549,17 +538,15 @@ class _Run:
     def _tune(self, evaluator: Evaluator, made: Evaluation) -> Evaluation:
         """Fit the no-answer threshold and the temperature; what the model answers with them."""
         o, examples = self.options, evaluator.examples
-        settings = self.settings
+        config = self.config
         if o.version_2_with_negative and o.null_score_diff_threshold is None:
             threshold = tune_threshold(made.predictions, examples)
-            settings = dataclasses.replace(settings, null_score_diff_threshold=threshold)
+            config = config.changed(null_score_diff_threshold=threshold)
             logger.info("no-answer threshold: %.3f", threshold)
         engine = TorchEngine(self.model, precision=self.precision)
-        temperature = processes.first_does(
-            lambda: tune_temperature(engine, self.tokenizer, settings, examples)
-        )
+        temperature = processes.first_does(lambda: tune_temperature(engine, self.tokenizer, config, examples))
         logger.info("temperature of the scores: %.3f", temperature)
-        self.settings = evaluator.settings = dataclasses.replace(settings, temperature=temperature)
+        self.config = evaluator.config = config.changed(temperature=temperature)
         made = evaluator(self.model)
         for name, value in made.scores.items():
             logger.info("final %s: %.2f", name, value)
@@ -582,9 +569,21 @@ class _Run:
             if getattr(self.options, f.name) != f.default and f.name not in _LOCAL
         }
         card = outputs.model_card(
-            base=base, settings=self.settings, options=told, figures=figures, record=facts
+            base=base,
+            data_sha256=self.data_sha256,
+            boundary_head=self.model.boundary is not None,
+            options=told,
+            figures=figures,
+            record=facts,
         )
-        saving.save_final(self.output, self.model, self.tokenizer, self.settings, card)
+        saving.save_final(
+            self.output,
+            self.model,
+            self.tokenizer,
+            self.config,
+            data_sha256=self.data_sha256,
+            card=card,
+        )
 
 
 def _global_batch(options: TrainingOptions) -> str:

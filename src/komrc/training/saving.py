@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from komrc import storage
+from komrc.config import Provenance, ReaderConfig
 from komrc.errors import StorageError
 from komrc.modeling import SpanReader
-from komrc.settings import ReaderSettings
 from komrc.tokenization import ReaderTokenizer
 
 logger = logging.getLogger(__name__)
@@ -43,15 +43,32 @@ def save_tokenizer(tokenizer: ReaderTokenizer, folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
 
 
-def fill_model(folder: Path, model: SpanReader, tokenizer: ReaderTokenizer, settings: ReaderSettings) -> None:
+def fill_model(
+    folder: Path,
+    model: SpanReader,
+    tokenizer: ReaderTokenizer,
+    config: ReaderConfig,
+    data_sha256: dict[str, str],
+) -> None:
     """Write everything ``Reader.load`` needs into an existing folder."""
     model.save(folder)
     save_tokenizer(tokenizer, folder)
-    settings.save(folder)
+    provenance = Provenance(
+        boundary_head=model.boundary is not None,
+        data_sha256=data_sha256,
+        tokenizer_sha256=tokenizer.fingerprint,
+    )
+    config.save(folder, provenance)
 
 
 def save_final(
-    output: Path, model: SpanReader, tokenizer: ReaderTokenizer, settings: ReaderSettings, card: str
+    output: Path,
+    model: SpanReader,
+    tokenizer: ReaderTokenizer,
+    config: ReaderConfig,
+    *,
+    data_sha256: dict[str, str],
+    card: str,
 ) -> None:
     """Write the model into the output folder itself, beside the checkpoints. Raises StorageError.
 
@@ -59,7 +76,7 @@ def save_final(
     folder caught in between is told from a good one.
     """
     with storage.replacing_folder(output / _STAGED) as temporary:
-        fill_model(temporary, model, tokenizer, settings)
+        fill_model(temporary, model, tokenizer, config, data_sha256)
         (temporary / "README.md").write_text(card, encoding="utf-8")
     finish_final(output)
 

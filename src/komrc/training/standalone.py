@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from komrc import overwriting, storage
+from komrc.config import Provenance, ReaderConfig
 from komrc.data import EVALUATING, read_data
 from komrc.errors import UsageError
 from komrc.modeling import SpanReader
 from komrc.models import hub
-from komrc.settings import ReaderSettings
 from komrc.tokenization import check_fit, load_tokenizer
 from komrc.training import machine, outputs
 from komrc.training.evaluating import Evaluator
@@ -49,16 +49,19 @@ def evaluate_models(
     for name, step in zip(models, steps, strict=True):
         folder = hub.resolve(name, revision=options.revision, cache_dir=options.cache_dir)
         model = SpanReader.trained(folder, model_type=options.model_type).to(device)
-        saved = ReaderSettings.load(folder)
         source = hub.resolve(options.tokenizer, cache_dir=options.cache_dir) if options.tokenizer else folder
         tokenizer = load_tokenizer(source, do_lower_case=options.do_lower_case or None)
-        check_fit(tokenizer, model.config.to_dict(), str(source), trained_with=saved.tokenizer_sha256)
+        check_fit(
+            tokenizer,
+            model.config.to_dict(),
+            str(source),
+            trained_with=Provenance.load(folder).tokenizer_sha256,
+        )
         fitted = options.fitted(min(model.max_positions, tokenizer.model_max_length))
-        settings = outputs.settings_for(fitted, boundary_head=model.boundary is not None)
         evaluator = Evaluator(
             data.examples,
             tokenizer,
-            outputs.with_fitted(settings, saved, options),
+            outputs.with_fitted(outputs.config_for(fitted), ReaderConfig.load(folder), options),
             precision=precision,
             token_budget=options.per_gpu_eval_batch_size * options.max_seq_length,
             stop=StopRequest(),

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from komrc.calibration import fit_temperature
+from komrc.config import ReaderConfig
 from komrc.engines import Batch, Engine, Logits
 from komrc.metrics import korquad
+from komrc.metrics.calibration import fit_temperature
 from komrc.reader import Prediction, Reader
-from komrc.settings import ReaderSettings
 from komrc.tokenization import ReaderTokenizer
 from komrc.types import Example
 
@@ -41,12 +40,11 @@ class _Recorder:
 
 def is_right(prediction: Prediction, example: Example) -> bool:
     """Whether the best answer matches a reference exactly, by the official metric."""
-    text = prediction.answers[0].text if prediction.answers else ""
-    return korquad.best(text, [gold.text for gold in example.answers])[0]
+    return korquad.best(prediction.text, [gold.text for gold in example.answers])[0]
 
 
 def tune_temperature(
-    engine: Engine, tokenizer: ReaderTokenizer, settings: ReaderSettings, examples: Sequence[Example]
+    engine: Engine, tokenizer: ReaderTokenizer, config: ReaderConfig, examples: Sequence[Example]
 ) -> float:
     """The temperature that makes scores probabilities, on up to 1,000 questions spread over the examples."""
     step = max(1, len(examples) // _QUESTIONS)
@@ -55,11 +53,11 @@ def tune_temperature(
 
     def read(temperature: float) -> list[Prediction]:
         recorder.rewind()
-        reader = Reader(tokenizer, recorder, dataclasses.replace(settings, temperature=temperature))
+        reader = Reader(tokenizer, recorder, config.changed(temperature=temperature))
         return reader.read_examples(chosen)
 
     def scores(temperature: float) -> NDArray[np.float64]:
-        return np.array([p.answers[0].score if p.answers else 0.0 for p in read(temperature)])
+        return np.array([p.best.score for p in read(temperature)])
 
     pairs = zip(read(1.0), chosen, strict=True)
     return fit_temperature(scores, np.array([is_right(p, e) for p, e in pairs], np.bool_))
