@@ -85,8 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
         "says it in the environment",
     )
     # --evaluate_during_training says when to evaluate.
-    names = [f.name for f in dataclasses.fields(TrainingOptions) if f.name != "eval_steps"]
-    add_options(parser, only=names, dashes=False, defaults=DEFAULTS, helps=HELPS)
+    add_options(parser, exclude=["eval_steps"], separators="_", defaults=DEFAULTS, helps=HELPS)
     return parser
 
 

@@ -29,8 +29,8 @@ def load(options: ServeOptions) -> Loaded:
     lengths: dict[str, Any] = {"max_seq_length": options.max_seq_length, "doc_stride": options.doc_stride}
     reader = Reader.load(
         folder,
-        engine=options.engine,  # type: ignore[arg-type]  # checked by ServeOptions
-        trim_particles=options.trim_particles,  # type: ignore[arg-type]
+        engine=options.engine,
+        trim_particles=options.trim_particles,
         model_type=options.model_type,
         tokenizer=None if options.tokenizer == options.model else options.tokenizer,
         **{name: value for name, value in lengths.items() if value is not None},

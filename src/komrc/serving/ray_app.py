@@ -6,15 +6,17 @@ The options are those of ``komrc serve``, given as ``KOMRC_…`` variables where
 # No `from __future__ import annotations`: Ray reads the annotation of `app` to convert its arguments.
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from komrc.errors import missing_package
+from komrc.options import read_environment
 from komrc.serving.errors import Failure
 from komrc.serving.gate import Readiness, answer_with
-from komrc.serving.options import ServeOptions, from_environment
+from komrc.serving.options import ServeOptions
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -57,7 +59,7 @@ def app(scaling: Scaling) -> "Application":
             f"Ray Serve ({error})", extra="ray", purpose="this application", where="komrc.serving.ray_app"
         ) from error
 
-    values = from_environment()
+    values = read_environment(ServeOptions, os.environ)
     if "api_key" in values:  # Ray's proxies listen, at addresses that are not known here
         values.setdefault("host", "0.0.0.0")  # noqa: S104
     options = ServeOptions(**values)
