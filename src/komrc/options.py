@@ -57,7 +57,7 @@ def option(
         "high": high,
         "separator": separator,
     }
-    return typing.cast("T", dataclasses.field(default=default, metadata=metadata))
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
