@@ -19,6 +19,7 @@ from komrc.errors import ModelError
 from komrc.reader import Reader
 from komrc.serving.loading import Loaded
 from komrc.serving.server import configure_logging, serve
+from komrc.settings import ReaderSettings
 from komrc.tokenization import ReaderTokenizer
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -60,15 +61,18 @@ def wait_ready(client, seconds=60.0):
         time.sleep(0.01)
 
 
-def make_reader(seconds: float = 0.0, fail_on: int | None = None) -> Reader:
-    return Reader(make_tokenizer(), SlowEngine(seconds, fail_on))
+def make_reader(seconds: float = 0.0, fail_on: int | None = None, *, no_answer: bool = False) -> Reader:
+    settings = ReaderSettings(version_2_with_negative=no_answer)
+    return Reader(make_tokenizer(), SlowEngine(seconds, fail_on), settings)
 
 
 def load(_options) -> Loaded:
     time.sleep(float(os.environ.get("FAKE_LOAD_SECONDS", "0")))
     if os.environ.get("FAKE_LOAD_ERROR"):
         raise ModelError("is not there", where="somewhere", fix="look elsewhere")
-    return Loaded(make_reader(float(os.environ.get("FAKE_SECONDS", "0"))), {"model_type": "fake"})
+    seconds = float(os.environ.get("FAKE_SECONDS", "0"))
+    reader = make_reader(seconds, no_answer="FAKE_NO_ANSWER" in os.environ)
+    return Loaded(reader, {"model_type": "fake"})
 
 
 if __name__ == "__main__":

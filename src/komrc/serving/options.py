@@ -31,6 +31,9 @@ class ServeOptions:
     doc_stride: int | None = option(
         None, "tokens from one window's start to the next's (default: as trained)", low=1
     )
+    always_answer: bool = option(
+        False, "give the best span even where the model finds no answer, unless a request asks otherwise"
+    )
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 is every interface")
     port: int = option(8888, "port to listen on; 0 takes a free one and logs it", low=0, high=65_535)
     workers: int = option(1, "server processes, each with its own copy of the model", low=1)
