@@ -1,8 +1,8 @@
-"""Score predictions as the official KorQuAD 1.0 script does.
+"""``evaluate_v1_0.py``: score predictions as the official KorQuAD 1.0 script does.
 
     python3 evaluate_v1_0.py data/KorQuAD_v1.0_dev.json models/predictions_.json
 
-prints {"exact_match": …, "f1": …}. Runs on a bare Python, without installation.
+prints {"exact_match": …, "f1": …}. It needs no package, so that it runs where nothing is installed.
 """
 
 from __future__ import annotations
@@ -10,9 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
 from komrc.cli.console import prepare_output
 from komrc.errors import KomrcError
@@ -20,6 +17,7 @@ from komrc.metrics.korquad import VERSION, score_files
 
 
 def main() -> int:
+    """Print the scores; returns the exit code. Errors go to stderr as one message."""
     prepare_output()
     parser = argparse.ArgumentParser(
         description=f"Evaluation for KorQuAD {VERSION}",
@@ -41,7 +39,3 @@ def main() -> int:
         return error.exit_code
     print(json.dumps(scores))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,10 +1,4 @@
-"""Fine-tune and evaluate with the command of the 2020 scripts; ``komrc train`` is the same with more.
-
-    python3 run_squad.py --model_type kobert --model_name_or_path monologg/kobert --output_dir models \\
-        --data_dir data --train_file KorQuAD_v1.0_train.json --predict_file KorQuAD_v1.0_dev.json \\
-        --evaluate_during_training --per_gpu_train_batch_size 8 --per_gpu_eval_batch_size 8 \\
-        --max_seq_length 512 --logging_steps 4000 --save_steps 4000 --do_train
-"""
+"""``run_squad.py``: fine-tune and evaluate with the flags of 2020; ``komrc train`` has more options."""
 
 from __future__ import annotations
 
@@ -18,15 +12,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
-
 from komrc.cli import console
 from komrc.errors import KomrcError, UsageError
 from komrc.training.options import TrainingOptions, add_options, build_options, need_packages
 
-logger = logging.getLogger("run_squad")
+logger = logging.getLogger(__name__)
 
-# What the 2020 script did where its user said nothing and komrc train does something else.
+_EXAMPLE = r"""example:
+    python3 run_squad.py --model_type kobert --model_name_or_path monologg/kobert --output_dir models \
+        --data_dir data --train_file KorQuAD_v1.0_train.json --predict_file KorQuAD_v1.0_dev.json \
+        --evaluate_during_training --per_gpu_train_batch_size 8 --per_gpu_eval_batch_size 8 \
+        --max_seq_length 512 --logging_steps 4000 --save_steps 4000 --do_train"""
+
+# Defaults of the 2020 script that differ from those of komrc train.
 DEFAULTS: dict[str, Any] = {
     "logging_steps": 500,
     "save_steps": 500,
@@ -34,7 +32,7 @@ DEFAULTS: dict[str, Any] = {
     "null_score_diff_threshold": 0.0,
 }
 
-# What an option means here and not in komrc train.
+# Help of the options whose meaning or default differs from that in komrc train.
 HELPS = {
     "model": "folder or hub id of the encoder, or of a reader to train further",
     "logging_steps": "log loss and speed every so many steps; 0: never",
@@ -42,8 +40,8 @@ HELPS = {
     "null_score_diff_threshold": "no answer where its score is this much above the best answer's",
 }
 
-# Flags of 2020 that change nothing today, with the reason.
-WITHOUT_MEANING = {
+# Flags of 2020 that have no effect today, with the reason.
+WITHOUT_EFFECT = {
     "lang_id": "only XLM had language ids",
     "fp16": "--precision chooses bf16 by itself where the machine has it",
     "fp16_opt_level": "apex is gone; see --precision",
@@ -58,10 +56,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="run_squad.py",
         description="Fine-tune and evaluate a reader with the flags of 2020.",
-        epilog=f"example:\n{(__doc__ or '').partition('more.')[2].strip()}",
+        epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    flag = {"action": "store_true"}
+    flag: dict[str, Any] = {"action": "store_true"}
     parser.add_argument("--do_train", **flag, help="train")
     parser.add_argument("--do_eval", **flag, help="evaluate on the predict file (after training, if both)")
     parser.add_argument(
@@ -72,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--verbose_logging", **flag, help="log more")
     old = parser.add_argument_group("without a meaning today")
-    for name, reason in WITHOUT_MEANING.items():
+    for name, reason in WITHOUT_EFFECT.items():
         kind: dict[str, Any] = flag if name == "fp16" else {"metavar": "X"}
         old.add_argument(f"--{name}", default=argparse.SUPPRESS, **kind, help=reason)
     parser.add_argument(
@@ -82,9 +80,9 @@ def build_parser() -> argparse.ArgumentParser:
         default=-1,
         metavar="N",
         help="this process's number on its host, as python -m torch.distributed.launch gives it; torchrun "
-        "says it in the environment",
+        "sets LOCAL_RANK",
     )
-    # --evaluate_during_training says when to evaluate.
+    # --evaluate_during_training decides when to evaluate.
     add_options(parser, exclude=["eval_steps"], separators="_", defaults=DEFAULTS, helps=HELPS)
     return parser
 
@@ -95,7 +93,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Traini
     given = {name: value for name, value in vars(args).items() if value != ""}
     every = given.get("logging_steps", DEFAULTS["logging_steps"])
     given["logging_steps"] = every if every > 0 else sys.maxsize  # 0 was "never"
-    if given.get("save_steps") == 0:
+    if given.get("save_steps") == 0:  # 0 was "only at the end"
         given["save_steps"] = -1
     if given.get("warmup_steps", 0) < 0 or given.get("max_steps", -1) == 0:
         given["warmup_steps"], given["max_steps"] = max(0, given.get("warmup_steps", 0)), -1
@@ -107,11 +105,10 @@ def run(argv: Sequence[str] | None = None) -> int:
     """Do what the flags say; returns the exit code. Raises KomrcError."""
     args, options = parse(argv)
     logging.basicConfig(format="%(message)s")
-    for name in ("komrc", logger.name):
-        logging.getLogger(name).setLevel(logging.DEBUG if args.verbose_logging else logging.INFO)
-    idle = [f"--{name} ({reason})" for name, reason in WITHOUT_MEANING.items() if name in vars(args)]
-    if idle:
-        logger.warning("without a meaning today, accepted and left aside: %s", "; ".join(idle))
+    logging.getLogger("komrc").setLevel(logging.DEBUG if args.verbose_logging else logging.INFO)
+    unused = [f"--{name} ({reason})" for name, reason in WITHOUT_EFFECT.items() if name in vars(args)]
+    if unused:
+        logger.warning("without a meaning today, accepted and left aside: %s", "; ".join(unused))
     if not (args.do_train or args.do_eval):
         raise UsageError("nothing to do", where="run_squad.py", fix="give --do_train, --do_eval or both")
     if not options.model:
@@ -121,10 +118,10 @@ def run(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     results = Path()  # 2020 wrote eval_result_<model>_<length>.txt where it was started
     if args.do_train:
-        from komrc.training.run import train  # noqa: PLC0415 - torch takes seconds to import
+        from komrc.training.run import train  # torch takes seconds to import
 
-        wanted = args.evaluate_during_training or args.do_eval
-        training = options if wanted else dataclasses.replace(options, predict_file=None)
+        evaluates = args.evaluate_during_training or args.do_eval
+        training = options if evaluates else dataclasses.replace(options, predict_file=None)
         outcome = train(training, result_folder=results)
         if outcome.exit_code or not (args.do_eval and args.eval_all_checkpoints):
             return outcome.exit_code
@@ -132,9 +129,9 @@ def run(argv: Sequence[str] | None = None) -> int:
         return 0  # the first process evaluates alone
     models = [options.output_dir if args.do_train else options.model]
     if args.eval_all_checkpoints:
-        found = Path(options.output_dir).glob("checkpoint-*")
-        models += sorted((str(path) for path in found), key=lambda path: int(path.rpartition("-")[2]))
-    from komrc.training.standalone import evaluate_models  # noqa: PLC0415
+        checkpoints = Path(options.output_dir).glob("checkpoint-*")
+        models += sorted((str(path) for path in checkpoints), key=lambda path: int(path.rpartition("-")[2]))
+    from komrc.training.standalone import evaluate_models
 
     evaluate_models(options, models, result_folder=results)
     return 0
@@ -148,13 +145,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KomrcError as error:
             # Options are written with dashes in komrc train, with underscores here.
             pattern = r"(?<!\S)--[a-z]+(-[a-z]+)+"
-            said = re.sub(pattern, lambda match: "--" + match[0][2:].replace("-", "_"), str(error))
-            print(f"run_squad.py: error: {said}", file=sys.stderr)
+            message = re.sub(pattern, lambda match: "--" + match[0][2:].replace("-", "_"), str(error))
+            print(f"run_squad.py: error: {message}", file=sys.stderr)
             return error.exit_code
-        except KeyboardInterrupt as stopped:
+        except KeyboardInterrupt as interrupt:
             print("run_squad.py: stopped", file=sys.stderr)
-            return getattr(stopped, "exit_code", 130)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+            return getattr(interrupt, "exit_code", 130)

@@ -1,19 +1,18 @@
-"""The 2020 command: ``python3 serve.py serve --task question-answering --model models --tokenizer models``.
+"""``serve.py``: the server with the command of 2020.
 
-The same as ``komrc serve``, from a checkout.
+    python3 serve.py serve --task question-answering --model models --tokenizer models
+
+is the same as ``komrc serve`` with these options; ``komrc serve`` understands the flags of 2020.
 """
 
+from __future__ import annotations
+
 import sys
-from pathlib import Path
 
-try:
-    from komrc.cli import main
-except ModuleNotFoundError as error:
-    if error.name != "komrc":
-        raise
-    sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
-    from komrc.cli import main
+from komrc import cli
 
-if __name__ == "__main__":
+
+def main() -> int:
+    """Serve; returns the exit code. The word ``serve`` may be left out."""
     arguments = sys.argv[1:]
-    sys.exit(main(arguments if arguments[:1] == ["serve"] else ["serve", *arguments]))
+    return cli.main(arguments if arguments[:1] == ["serve"] else ["serve", *arguments])
