@@ -16,8 +16,8 @@ from komrc.errors import UsageError
 from komrc.types import ENGINES
 
 if TYPE_CHECKING:
-    from komrc.predicting.model import Model
-    from komrc.predicting.source import Source
+    from komrc.predicting.model_ref import ModelRef
+    from komrc.predicting.questions import QuestionSet
 
 EXAMPLES = """\
 examples:
@@ -92,10 +92,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Answer the data; says on stderr what was done."""
-    from komrc.predicting import places
-    from komrc.predicting.source import standard_input
+    from komrc.predicting import fs
+    from komrc.predicting.questions import standard_input
 
-    folder = places.suffix(args.output) not in _FILES
+    folder = fs.suffix(args.output) not in _FILES
     _check(args, folder)
     with standard_input(args.data) as data:
         _refuse_inputs(args)
@@ -103,12 +103,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace, data: Sequence[str], folder: bool) -> int:
-    from komrc.predicting.model import Model
-    from komrc.predicting.source import BLOCK, open_source
+    from komrc.predicting.model_ref import ModelRef
+    from komrc.predicting.questions import SHARD_SIZE, open_questions
 
     kind, _, engine = args.engine.partition(":") if args.engine.startswith(RAY) else ("", "", args.engine)
-    source = open_source(data, skip_invalid=args.skip_invalid, block=args.shard_size or BLOCK)
-    model = Model.of(
+    source = open_questions(data, skip_invalid=args.skip_invalid, shard_size=args.shard_size or SHARD_SIZE)
+    model = ModelRef.of(
         args.model,
         engine=engine or "auto",
         trim_particles=args.trim_particles,
@@ -123,21 +123,21 @@ def _predict(args: argparse.Namespace, data: Sequence[str], folder: bool) -> int
         print("komrc: the same command goes on where this one stopped", file=sys.stderr)
         raise
     before = f" ({done:,} of them before)" if done else ""
-    shards = f" in {len(source.blocks):,} shards" if folder else ""
+    shards = f" in {len(source.shards):,} shards" if folder else ""
     print(f"{args.output}: {source.total:,} answers{before}{shards}, engine {model.engine}", file=sys.stderr)
     return 0
 
 
 def _check(args: argparse.Namespace, folder: bool) -> None:
     """Raises UsageError for names of outputs that can't be written, and options without a use for one."""
-    from komrc.predicting import places
+    from komrc.predicting import fs
 
     forms = {
         "--output": "a .json file, a .jsonl file or a folder",
         "--nbest-output": "a .json or .jsonl file",
     }
     for option, name in (("--output", args.output), ("--nbest-output", args.nbest_output)):
-        if name is None or places.suffix(str(name)) in _FILES:
+        if name is None or fs.suffix(str(name)) in _FILES:
             continue
         if overwriting.is_file_name(Path(name)):
             raise UsageError(
@@ -171,14 +171,14 @@ def _check(args: argparse.Namespace, folder: bool) -> None:
 def _refuse_inputs(args: argparse.Namespace) -> None:
     """Raises UsageError where an output is an input, or would be one for the next run."""
     from komrc.models import checks, hub
-    from komrc.predicting import one_file, places
+    from komrc.predicting import fs, one_file
 
     outputs, inputs = [], []
     for name in filter(None, (args.output, args.nbest_output)):
-        path = places.local(name)
+        path = fs.as_local_path(name)
         outputs += [path, *one_file.partial_files(path)] if path is not None else []
     for name in args.data:
-        path = places.local(name)
+        path = fs.as_local_path(name)
         inputs += [path] if path is not None else []
         if path is None and _overlap(args.output.rstrip("/"), name.rstrip("/")):
             raise UsageError("is also an input", where=args.output, fix="give another output")
@@ -192,7 +192,7 @@ def _overlap(one: str, other: str) -> bool:
     return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
-def _to_file(args: argparse.Namespace, source: Source, model: Model) -> int:
+def _to_file(args: argparse.Namespace, source: QuestionSet, model: ModelRef) -> int:
     from komrc.predicting.one_file import predict_file
 
     return predict_file(
@@ -206,14 +206,16 @@ def _to_file(args: argparse.Namespace, source: Source, model: Model) -> int:
     )
 
 
-def _to_folder(args: argparse.Namespace, source: Source, model: Model, *, on_ray: bool) -> int:
+def _to_folder(args: argparse.Namespace, source: QuestionSet, model: ModelRef, *, on_ray: bool) -> int:
+    from komrc.predicting import fs, workers
     from komrc.predicting import on_ray as ray
-    from komrc.predicting import places, processes
-    from komrc.predicting.shards import Actors, Job, predict_folder
+    from komrc.predicting.shards import RunShards, ShardJob, predict_folder
 
-    job = Job(model.load, places.normal(args.output), args.format or "jsonl", args.top_k, args.skip_invalid)
+    job = ShardJob(
+        model.load, fs.absolute_url(args.output), args.format or "jsonl", args.top_k, args.skip_invalid
+    )
     count = args.actors or 1
-    actors: Actors = partial(processes.run, actors=count)
+    actors: RunShards = partial(workers.run, actors=count)
     if on_ray:
         actors = partial(ray.run, actors=count, gpus=model.engine.startswith("torch"))
     return predict_folder(source, job, actors, run=model.identity(), restart=args.restart)

@@ -1,4 +1,4 @@
-"""What is written for each question."""
+"""The records that are written: one for each question."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def record(prediction: Prediction, example: Example, top_k: int, *, nbest: bool 
     """id, text, start, end, score; ``answers`` for a top_k above 1; with ``nbest`` all candidates."""
     answers = [_answer(answer) for answer in prediction.answers]
     first = answers[0] if answers else {"text": "", "start": 0, "end": 0, "score": 0.0}
-    found: dict[str, Any] = {"id": prediction.id, **first}
+    value: dict[str, Any] = {"id": prediction.id, **first}
     if top_k > 1:
-        found["answers"] = answers
+        value["answers"] = answers
     if nbest:
-        found["nbest"] = [
+        value["nbest"] = [
             {
                 "text": example.context[c.start : c.end],
                 "probability": c.score,
@@ -33,7 +33,7 @@ def record(prediction: Prediction, example: Example, top_k: int, *, nbest: bool 
             }
             for c in prediction.candidates
         ]
-    return found
+    return value
 
 
 def _answer(answer: Answer) -> dict[str, Any]:
