@@ -267,7 +267,7 @@ class NotingReader:
         return fake_reader()
 
 
-def test_a_shard_worker_is_what_actors_share(questions: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
+def test_actors_share_a_shard_worker(questions: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
     shard = open_questions([questions], shard_size=7).shards[3]
     written = ShardWorker(job(tmp_path / "out"))(shard)
     data = whole["part-000003.jsonl"]

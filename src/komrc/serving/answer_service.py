@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from komrc.errors import EngineError, InputError, KomrcError, UsageError
 from komrc.features import batches
 from komrc.reader import Prediction, Reader, Reading
-from komrc.serving.batching import Batcher, Job, Part
-from komrc.serving.errors import RefusedError, past_deadline, too_busy, too_long
-from komrc.serving.memory import Remembered, RememberingTokenizer, fingerprint
+from komrc.serving.batching import Batcher, InferenceJob, Part
+from komrc.serving.cache import CachingTokenizer, LruCache, fingerprint
+from komrc.serving.errors import RejectedError, past_deadline, too_busy, too_long
 from komrc.serving.metrics import Metrics
 from komrc.serving.options import ServeOptions
 from komrc.serving.pace import Pace
@@ -33,7 +33,7 @@ _PREPARING_THREADS = 2  # tokenizing and decoding; a long document must not hold
 Progress = Callable[[int, int], None]
 
 
-class Asked(NamedTuple):
+class LocatedPair(NamedTuple):
     """A question on a text, and where in the request each of them is."""
 
     question: str
@@ -43,7 +43,7 @@ class Asked(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class AnswerOptions:
     """How one request wants its answers; None means as the model's settings say. Lengths in tokens.
 
     ``names``: what the request calls them, where that is something else.
@@ -78,7 +78,7 @@ class Wishes:
 
 
 @dataclass(slots=True)
-class Outcome:
+class RequestResult:
     """What a request gets: ranked answers for each pair, and what they took (seconds)."""
 
     answers: list[tuple[Answer, ...]]
@@ -90,17 +90,17 @@ class Outcome:
     )
 
 
-class Answering:
+class AnswerService:
     """Answers requests with one reader. Belongs to one event loop."""
 
     def __init__(self, reader: Reader, options: ServeOptions, metrics: Metrics) -> None:
         tokenizer = reader.tokenizer
         if options.cache_context_chars:
-            tokenizer = RememberingTokenizer(tokenizer, options.cache_context_chars)
+            tokenizer = CachingTokenizer(tokenizer, options.cache_context_chars)
         self.reader = reader.with_parts(tokenizer=tokenizer)
         self._options = options
         self._metrics = metrics
-        self._known: Remembered[bytes, tuple[Answer, ...]] = Remembered(options.cache_answers)
+        self._known: LruCache[bytes, tuple[Answer, ...]] = LruCache(options.cache_answers)
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="komrc-engine")
         self._threads = ThreadPoolExecutor(_PREPARING_THREADS, thread_name_prefix="komrc-text")
         self._batcher: Batcher[Reading] = Batcher(
@@ -121,13 +121,13 @@ class Answering:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def answer(
-        self, pairs: Sequence[Asked], wishes: Wishes, on_progress: Progress | None = None
-    ) -> Outcome:
+        self, pairs: Sequence[LocatedPair], wishes: AnswerOptions, on_progress: Progress | None = None
+    ) -> RequestResult:
         """Ranked answers of all pairs, at most ``wishes.top_k`` each.
 
         Raises:
             InputError: a text or a length beyond the server's limits.
-            RefusedError: the queue is full, the text is too long for the time, or the time is up.
+            RejectedError: the queue is full, the text is too long for the time, or the time is up.
             Exception: the engine failed on a batch that held a part of this request.
         """
         self._check(pairs, wishes)
@@ -140,7 +140,7 @@ class Answering:
         keys = [fingerprint(wanted, one.question, one.context) for one in pairs]
         found = {key: answers for key in keys if (answers := self._known.get(key)) is not None}
         missing = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in found}
-        outcome = Outcome(answers=[], cached=[key in found for key in keys])
+        outcome = RequestResult(answers=[], cached=[key in found for key in keys])
         self._metrics.cache.labels("hit").inc(sum(outcome.cached))
         self._metrics.cache.labels("miss").inc(len(keys) - sum(outcome.cached))
         if missing:
@@ -159,9 +159,9 @@ class Answering:
     async def _read(
         self,
         reader: Reader,
-        pairs: Sequence[Asked],
+        pairs: Sequence[LocatedPair],
         pick: Callable[[Reader, Reading], list[Prediction]],
-        outcome: Outcome,
+        outcome: RequestResult,
         on_progress: Progress | None,
     ) -> list[tuple[Answer, ...]]:
         loop = asyncio.get_running_loop()
@@ -175,13 +175,13 @@ class Answering:
                         deadline.reschedule(loop.time() + limit)
                         on_progress(done, total)
 
-                def judge(pace: Pace, rest: Sequence[int], present: float) -> RefusedError | None:
+                def check_pace(pace: Pace, rest: Sequence[int], present: float) -> RejectedError | None:
                     longest = max(pairs, key=lambda one: len(one.context)).context_at
-                    alone = pace.alone(reading.windows.lengths.tolist())
+                    alone = pace.seconds_alone(reading.windows.lengths.tolist())
                     if alone > _SURE * limit:
                         characters = sum(len(one.context) for one in pairs)
                         return too_long(limit, _rounded(_SAFE * characters * limit / alone), longest)
-                    if loop.time() + pace.beside(rest, present) > (deadline.when() or 0):
+                    if loop.time() + pace.seconds_shared(rest, present) > (deadline.when() or 0):
                         return too_busy(limit, self._batcher.retry_after(), longest)
                     return None
 
@@ -190,9 +190,9 @@ class Answering:
                     reading = await loop.run_in_executor(self._threads, reader.prepare, examples)
                 outcome.seconds["tokenize"] = time.monotonic() - began
                 self._metrics.tokenize_seconds.observe(outcome.seconds["tokenize"])
-                job = Job(reading, reading.windows.lengths.tolist(), progress)
+                job = InferenceJob(reading, reading.windows.lengths.tolist(), progress)
                 if on_progress is None and sum(job.lengths) > self._options.max_batch_tokens:
-                    job.judge, job.judge_seconds = judge, limit / 4
+                    job.check_pace, job.check_pace_seconds = check_pace, limit / 4
                 outcome.windows, outcome.tokens = len(job.lengths), sum(job.lengths)
                 await self._batcher.infer(job)
                 outcome.seconds["queue"], outcome.seconds["infer"] = job.queue_seconds, job.infer_seconds
@@ -221,7 +221,7 @@ class Answering:
             except Exception as error:
                 raise EngineError(f"failed ({error})", where=f"engine {self.reader.engine.name}") from error
 
-    def _check(self, pairs: Sequence[Asked], wishes: Wishes) -> None:
+    def _check(self, pairs: Sequence[LocatedPair], wishes: AnswerOptions) -> None:
         options = self._options
         if len(pairs) > options.max_inputs:
             raise InputError(
@@ -246,7 +246,7 @@ class Answering:
                     fix=f"ask for at most {_SPANS // len(context)}, or send less text",
                 )
 
-    def _reader_for(self, pairs: Sequence[Asked], wishes: Wishes) -> Reader:
+    def _reader_for(self, pairs: Sequence[LocatedPair], wishes: AnswerOptions) -> Reader:
         """The reader with this request's settings; same model, same tokenizer."""
         own = self.reader.settings
         longest = wishes.max_seq_length or own.max_seq_length
@@ -279,7 +279,7 @@ class Answering:
         )
         return self.reader if settings == own else self.reader.with_parts(settings=settings)
 
-    def _windows(self, pairs: Sequence[Asked], reader: Reader) -> int:
+    def _windows(self, pairs: Sequence[LocatedPair], reader: Reader) -> int:
         """The most windows these pairs may be cut into: a token has at least a character."""
         settings = reader.settings
         room = settings.max_seq_length - settings.max_query_length - reader.tokenizer.template.special_tokens

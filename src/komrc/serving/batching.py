@@ -22,7 +22,7 @@ Part = tuple[P, list[int]]  # a job's payload and the numbers of those of its wi
 
 
 @dataclass(eq=False)
-class Job(Generic[P]):
+class InferenceJob(Generic[P]):
     """One request's windows on their way through the engine."""
 
     payload: P
@@ -30,8 +30,8 @@ class Job(Generic[P]):
     on_progress: Callable[[int, int], None] | None = None  # windows done, windows in all
     # Why the windows that are left should not run; asked where the job comes, and then for a while at each
     # of its batches, since a crowd may come with it. Takes the pace and the forecast's two arguments.
-    judge: Callable[[Pace, Sequence[int], float], Exception | None] | None = None
-    judge_seconds: float = 0.0
+    check_pace: Callable[[Pace, Sequence[int], float], Exception | None] | None = None
+    check_pace_seconds: float = 0.0
     queue_seconds: float = 0.0  # until its first window ran
     infer_seconds: float = 0.0  # of the batches it was part of
     _submitted: float = field(default_factory=time.monotonic)
@@ -67,7 +67,9 @@ class Batcher(Generic[P]):
         self._max_windows = max_windows
         self._max_tokens = max_tokens
         self._wait_seconds = wait_seconds
-        self._waiting: dict[Job[P], None] = {}  # in order of their turn, with windows that no batch has taken
+        self._waiting: dict[
+            InferenceJob[P], None
+        ] = {}  # in order of their turn, with windows that no batch has taken
         self._changed = asyncio.Event()
         self._accepted = 0
         self._accepted_windows = 0
@@ -80,7 +82,7 @@ class Batcher(Generic[P]):
         """Hold room for a request's pairs and windows until it is answered. An idle server takes any.
 
         Raises:
-            RefusedError: 429, with the time after which room is likely.
+            RejectedError: 429, with the time after which room is likely.
         """
         full = (
             self._accepted + pairs > self._max_pairs or self._accepted_windows + windows > self._max_windows
@@ -114,17 +116,17 @@ class Batcher(Generic[P]):
             self._preparing -= 1
             self._changed.set()
 
-    async def infer(self, job: Job[P]) -> None:
+    async def infer(self, job: InferenceJob[P]) -> None:
         """Run all windows of the job; its payload holds the results then.
 
         Cancelling takes what has not run yet out of the queue. Raises what ``run`` raised for a batch that
-        the job had a window in, and what ``job.judge`` gives: before the job takes time of the engine where
-        the pace is known, else as soon as its own first windows have made it known.
+        the job had a window in, and what ``job.check_pace`` returns: before the job uses the engine if the
+        pace is measured, else as soon as the job's own first windows have measured it.
         """
         if not job.lengths:
             return
         job._submitted = time.monotonic()
-        if (refusal := self._judged(job)) is not None:
+        if (refusal := self._pace_rejection(job)) is not None:
             raise refusal
         job._future = asyncio.get_running_loop().create_future()
         self._waiting[job] = None
@@ -162,23 +164,23 @@ class Batcher(Generic[P]):
             seconds = time.monotonic() - began
             if failure is None:
                 tokens = sum(job.lengths[n] for job, windows in parts for n in windows)
-                self._pace.ran(tokens, seconds, turn)
+                self._pace.record(tokens, seconds, turn)
             self._settle(parts, seconds, failure)
 
-    def _turn(self, parts: list[tuple[Job[P], list[int]]]) -> int:
+    def _turn(self, parts: list[tuple[InferenceJob[P], list[int]]]) -> int:
         """Tokens of one window of each job that takes part in this batch or waits."""
         following = {job: job.lengths[job._next] for job in self._waiting}
         following |= {job: job.lengths[windows[0]] for job, windows in parts}
         return sum(following.values())
 
-    def _judged(self, job: Job[P]) -> Exception | None:
+    def _pace_rejection(self, job: InferenceJob[P]) -> Exception | None:
         """Why the job should not run; None where it should, and where that is not known yet."""
-        if job.judge is None or not self._pace.known:
+        if job.check_pace is None or not self._pace.measured:
             return None
         present = time.monotonic() - job._submitted
-        refusal = job.judge(self._pace, job.lengths[job._done :], present)
-        if present >= job.judge_seconds:
-            job.judge = None
+        refusal = job.check_pace(self._pace, job.lengths[job._done :], present)
+        if present >= job.check_pace_seconds:
+            job.check_pace = None
         return refusal
 
     async def _next_change(self) -> None:
@@ -203,9 +205,9 @@ class Batcher(Generic[P]):
                     return total
         return total
 
-    def _take(self) -> list[tuple[Job[P], list[int]]]:
+    def _take(self) -> list[tuple[InferenceJob[P], list[int]]]:
         """The next batch: a window of each waiting job in turn, up to the token budget, at least one."""
-        taken: dict[Job[P], list[int]] = {}
+        taken: dict[InferenceJob[P], list[int]] = {}
         room, turn = self._max_tokens, list(self._waiting)
         while turn and room > 0:
             again = []
@@ -226,7 +228,7 @@ class Batcher(Generic[P]):
         return list(taken.items())
 
     def _settle(
-        self, parts: list[tuple[Job[P], list[int]]], seconds: float, failure: Exception | None
+        self, parts: list[tuple[InferenceJob[P], list[int]]], seconds: float, failure: Exception | None
     ) -> None:
         tokens = sum(job.lengths[n] for job, windows in parts for n in windows)
         self._metrics.batch(sum(len(windows) for _, windows in parts), tokens, seconds)
@@ -242,7 +244,7 @@ class Batcher(Generic[P]):
                 continue
             job.infer_seconds += seconds
             job._done += len(windows)
-            if job._done < len(job.lengths) and (refusal := self._judged(job)) is not None:
+            if job._done < len(job.lengths) and (refusal := self._pace_rejection(job)) is not None:
                 self._waiting.pop(job, None)
                 future.set_exception(refusal)
                 continue

@@ -17,7 +17,7 @@ V = TypeVar("V")
 _WORTH_REMEMBERING = 100  # characters; a shorter text is a question, and tokenized faster than looked up
 
 
-class Remembered(Generic[K, V]):
+class LruCache(Generic[K, V]):
     """The last used values, up to a sum of their weights. May be used from several threads."""
 
     def __init__(self, room: int) -> None:
@@ -57,7 +57,7 @@ def fingerprint(*parts: object) -> bytes:
     return digest.digest()
 
 
-class RememberingTokenizer(ReaderTokenizer):
+class CachingTokenizer(ReaderTokenizer):
     """A tokenizer that knows the long texts it has seen before.
 
     Args:
@@ -67,7 +67,7 @@ class RememberingTokenizer(ReaderTokenizer):
 
     def __init__(self, inner: ReaderTokenizer, room: int) -> None:
         super().__init__(inner.backend, pad_id=inner.pad_id, model_max_length=inner.model_max_length)
-        self._seen: Remembered[bytes, TokenizedText] = Remembered(room)
+        self._seen: LruCache[bytes, TokenizedText] = LruCache(room)
 
     def encode_many(self, texts: Sequence[str]) -> list[TokenizedText]:
         """As the tokenizer's own; only texts not seen before are encoded."""

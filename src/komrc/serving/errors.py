@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from typing import Any
 
 from komrc.errors import InputError, KomrcError, UsageError
 
+logger = logging.getLogger("komrc.serving")
+
 _FIELD = re.compile(r"(?!(str|int|list|bool)\b)[a-z_0-9]+")
 _NAMES = re.compile(r"[a-z_0-9\[\]., ]+")
 
 
-class RefusedError(KomrcError):
+class RejectedError(KomrcError):
     """A request the server will not or can not answer now. Nothing is wrong with the server."""
 
     def __init__(
@@ -36,9 +39,9 @@ class RefusedError(KomrcError):
         self.retry_after = retry_after
 
 
-def queue_full(seconds: int) -> RefusedError:
+def queue_full(seconds: int) -> RejectedError:
     """429: the bounded queue has no room."""
-    return RefusedError(
+    return RejectedError(
         429,
         "queue_full",
         "the server has all the work it can take",
@@ -47,9 +50,9 @@ def queue_full(seconds: int) -> RefusedError:
     )
 
 
-def too_long(seconds: float, characters: int, where: str) -> RefusedError:
+def too_long(seconds: float, characters: int, where: str) -> RejectedError:
     """413: the engine can't read so much in ``--request-timeout``, whatever else it does."""
-    return RefusedError(
+    return RejectedError(
         413,
         "too_long",
         f"this server can't read so long a text in {seconds:g} s",
@@ -59,9 +62,9 @@ def too_long(seconds: float, characters: int, where: str) -> RefusedError:
     )
 
 
-def too_busy(seconds: float, retry_after: int, where: str) -> RefusedError:
+def too_busy(seconds: float, retry_after: int, where: str) -> RejectedError:
     """429: the engine could read the text in ``--request-timeout``, but not beside all that waits now."""
-    return RefusedError(
+    return RejectedError(
         429,
         "busy",
         f"beside the other requests of now, the server can't read so long a text in {seconds:g} s",
@@ -71,9 +74,9 @@ def too_busy(seconds: float, retry_after: int, where: str) -> RefusedError:
     )
 
 
-def past_deadline(seconds: float) -> RefusedError:
+def past_deadline(seconds: float) -> RejectedError:
     """504: the request was not answered in ``--request-timeout``."""
-    return RefusedError(
+    return RejectedError(
         504,
         "deadline",
         f"no answer was ready within {seconds:g} s",
@@ -82,14 +85,14 @@ def past_deadline(seconds: float) -> RefusedError:
     )
 
 
-def not_ready(state: str) -> RefusedError:
+def not_ready(state: str) -> RejectedError:
     """503: the model is loading, or the server is shutting down."""
     what = "the model is still loading" if state == "loading" else "the server is shutting down"
-    return RefusedError(503, state, what, fix="try again shortly", retry_after=1)
+    return RejectedError(503, state, what, fix="try again shortly", retry_after=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class ErrorBody:
     """An error as it goes over the wire."""
 
     status: int
@@ -118,20 +121,28 @@ class Failure:
         return headers
 
 
-def failure_of(error: KomrcError) -> Failure:
+def body_of(error: KomrcError) -> ErrorBody:
     """An error of ours for the wire: without the place, which may be a path on this machine."""
-    if isinstance(error, RefusedError):
-        return Failure(
+    if isinstance(error, RejectedError):
+        return ErrorBody(
             error.http_status, error.code, _sentence(error), _field(error.where), error.retry_after
         )
     if isinstance(error, InputError):
-        return Failure(422, error.code, _sentence(error), field=_field(error.where))
+        return ErrorBody(422, error.code, _sentence(error), field=_field(error.where))
     if isinstance(error, UsageError):  # lengths that don't fit together or the model
-        return Failure(422, InputError.code, _sentence(error), field=_field(error.where))
-    return Failure(500, error.code, "the model could not be run on this request; the server's log says why")
+        return ErrorBody(422, InputError.code, _sentence(error), field=_field(error.where))
+    return ErrorBody(500, error.code, "the model could not be run on this request; the server's log says why")
 
 
-def failure_of_status(status: int) -> Failure:
+def body_of_exception(error: Exception) -> ErrorBody:
+    """The error body for an exception of a route. A failure of the server is also logged."""
+    body = body_of(error) if isinstance(error, KomrcError) else INTERNAL
+    if body.status == 500:
+        logger.error("a request failed", exc_info=error)
+    return body
+
+
+def body_of_status(status: int) -> ErrorBody:
     """An error that the web framework found: unknown route, wrong method, broken JSON."""
     known = {
         400: ("invalid_json", "The body is not valid JSON. Send a JSON object in UTF-8"),
@@ -141,13 +152,13 @@ def failure_of_status(status: int) -> Failure:
     code, message = known.get(
         status, ("http", "The request can't be answered. /docs says what is understood")
     )
-    return Failure(status, code, message)
+    return ErrorBody(status, code, message)
 
 
-INTERNAL = Failure(500, "internal", "Something went wrong in the server; its log says what")
+INTERNAL = ErrorBody(500, "internal", "Something went wrong in the server; its log says what")
 
 
-def failure_of_validation(errors: Sequence[Mapping[str, Any]]) -> Failure:
+def body_of_validation(errors: Sequence[Mapping[str, Any]]) -> ErrorBody:
     """The first finding of pydantic, without the input it quotes.
 
     Where a value may be of several forms, that of the form which fits best: its place is the deepest.
@@ -156,14 +167,16 @@ def failure_of_validation(errors: Sequence[Mapping[str, Any]]) -> Failure:
     first = max(same, key=lambda one: len(one.get("loc", ())))
     kind, where = str(first.get("type", "")), list(first.get("loc", ()))[1:]
     if kind == "json_invalid":
-        return failure_of_status(400)
+        return body_of_status(400)
     if kind == "extra_forbidden":  # the last part of the place is the caller's own key
         where = where[:-1]
-        return Failure(422, "invalid_input", "Unknown field. /docs lists the known ones", field=_place(where))
+        return ErrorBody(
+            422, "invalid_input", "Unknown field. /docs lists the known ones", field=_place(where)
+        )
     if kind == "missing":
-        return Failure(422, "invalid_input", "This field is required", field=_place(where))
+        return ErrorBody(422, "invalid_input", "This field is required", field=_place(where))
     message = str(first.get("msg", "not understood"))
-    return Failure(422, "invalid_input", f"{message}. /docs shows the form", field=_place(where))
+    return ErrorBody(422, "invalid_input", f"{message}. /docs shows the form", field=_place(where))
 
 
 def _place(parts: Sequence[object]) -> str | None:

@@ -12,20 +12,20 @@ import re
 from collections.abc import Mapping, Sequence
 
 from komrc.errors import UsageError
-from komrc.serving.errors import Failure
+from komrc.serving.errors import ErrorBody
 
 _NAME = re.compile(r"(\[[0-9a-f:.%]+\]|[^\s\[\]/:@]+)(?::\d*)?")
 _PORTS = {"http": "80", "https": "443"}
 
-_HOST = Failure(
+_FOREIGN_HOST = ErrorBody(
     403, "host", "This server does not answer under this host name. Start it with --allowed-hosts NAME"
 )
-_ORIGIN = Failure(
+_FOREIGN_ORIGIN = ErrorBody(
     403, "origin", "Pages of this origin may not call this server. Start it with --cors-origin ORIGIN"
 )
 
 
-class Hosts:
+class HostRules:
     """The names a server goes by.
 
     Loopback names are always answered, and so is the address that the server listens on. One that listens on
@@ -58,19 +58,21 @@ class Hosts:
                 self._names.add(plain)
         self._origins = {origin.lower().rstrip("/") for origin in origins}
 
-    def judge(self, headers: Mapping[bytes, bytes]) -> Failure | None:
+    def check(self, headers: Mapping[bytes, bytes]) -> ErrorBody | None:
         """Why a request with these headers is not answered; None where it is."""
         host = headers.get(b"host")
-        if host is not None and not self._known(host.decode("latin-1")):  # HTTP/1.0 has none; browsers do
-            return _HOST
+        if host is not None and not self._is_allowed_host(
+            host.decode("latin-1")
+        ):  # HTTP/1.0 has none; browsers do
+            return _FOREIGN_HOST
         origin = headers.get(b"origin")
-        if origin is not None and not self._lets_in(
+        if origin is not None and not self._is_allowed_origin(
             origin.decode("latin-1").lower(), (host or b"").decode("latin-1").lower()
         ):
-            return _ORIGIN
+            return _FOREIGN_ORIGIN
         return None
 
-    def _known(self, host: str) -> bool:
+    def _is_allowed_host(self, host: str) -> bool:
         name = _name_of(host)
         if name is None:
             return False
@@ -82,7 +84,7 @@ class Hosts:
             return False
         return self._any_address or address.is_loopback
 
-    def _lets_in(self, origin: str, host: str) -> bool:
+    def _is_allowed_origin(self, origin: str, host: str) -> bool:
         if origin in self._origins or "*" in self._origins:
             return True
         scheme, _, place = origin.partition("://")

@@ -16,14 +16,14 @@ _PRIVATE = {"_name_or_path", "auto_map"}  # a path of the machine that trained; 
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedModel:
     """A reader and the model's configuration, for ``GET /``."""
 
     reader: Reader
-    infos: dict[str, Any]
+    config: dict[str, Any]
 
 
-def load(options: ServeOptions) -> Loaded:
+def load(options: ServeOptions) -> LoadedModel:
     """Load what the options name. Raises HubError, ModelError, EngineError; UsageError without kiwipiepy."""
     folder = hub.resolve(options.model)
     settings: dict[str, Any] = {
@@ -45,4 +45,4 @@ def load(options: ServeOptions) -> Loaded:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"config.json can't be read ({error})", where=str(folder)) from error
-    return Loaded(reader, {key: value for key, value in config.items() if key not in _PRIVATE})
+    return LoadedModel(reader, {key: value for key, value in config.items() if key not in _PRIVATE})

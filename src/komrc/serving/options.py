@@ -8,7 +8,7 @@ from typing import Literal
 
 from komrc.errors import UsageError
 from komrc.options import check_options, option
-from komrc.serving.hosts import Hosts
+from komrc.serving.hosts import HostRules
 from komrc.types import EngineName
 
 
@@ -91,7 +91,7 @@ class ServeOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
-        Hosts(self.host, self.allowed_hosts, self.cors_origin)
+        HostRules(self.host, self.allowed_hosts, self.cors_origin)
         if self.api_key is not None and not (
             self.api_key and self.api_key.isascii() and self.api_key.isprintable()
         ):

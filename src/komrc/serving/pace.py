@@ -27,7 +27,7 @@ class Pace:
         self._tokens = self._seconds = 0.0  # of batches, faded
         self._turns = 0.0  # a turn's tokens times the seconds that they were waiting, faded
 
-    def ran(self, tokens: int, seconds: float, turn: int) -> None:
+    def record(self, tokens: int, seconds: float, turn: int) -> None:
         """Take note of a batch.
 
         Args:
@@ -44,16 +44,16 @@ class Pace:
             self._seconds += seconds
 
     @property
-    def known(self) -> bool:
+    def measured(self) -> bool:
         """Whether there is a measurement, and a fresh one."""
         self._fade()
         return self._seconds >= _ENOUGH
 
-    def alone(self, lengths: Sequence[int]) -> float:
+    def seconds_alone(self, lengths: Sequence[int]) -> float:
         """Seconds for windows of these tokens on an engine that has nothing else to do."""
         return sum(lengths) * self._seconds / self._tokens
 
-    def beside(self, lengths: Sequence[int], present: float = 0.0) -> float:
+    def seconds_shared(self, lengths: Sequence[int], present: float = 0.0) -> float:
         """Seconds for windows of these tokens beside the present crowd: in each turn, one of them runs.
 
         Args:

@@ -19,17 +19,17 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from komrc.serving.errors import Failure
+from komrc.serving.errors import ErrorBody
 from komrc.serving.options import ServeOptions
 
 _LINGER_BYTES = 256 * 1024 * 1024  # dropped at most for one refused client; dropping costs little
 
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 503: b"Service Unavailable"}
-_BROKEN = Failure(400, "invalid_http", "This is not a valid HTTP/1.1 request", close=True)
-_SLOW = Failure(
+_INVALID_HTTP = ErrorBody(400, "invalid_http", "This is not a valid HTTP/1.1 request", close=True)
+_HEADER_TIMEOUT = ErrorBody(
     408, "header_timeout", "The request's headers did not arrive in time. Send them at once", close=True
 )
-_CROWDED = Failure(
+_TOO_MANY_CONNECTIONS = ErrorBody(
     503,
     "connections",
     "The server has all the connections it can take. Try again shortly",
@@ -48,7 +48,7 @@ class _Lingering:
     def __init__(self, transport: asyncio.Transport, seconds: float, unread: Callable[[], bool]) -> None:
         self._transport = transport
         self._seconds = seconds
-        self._unread = unread
+        self._request_unfinished = unread
         self._left = _LINGER_BYTES
         self._timer: asyncio.TimerHandle | None = None
 
@@ -61,7 +61,7 @@ class _Lingering:
 
     def close(self) -> None:
         """Close; slowly where a request has not arrived in full."""
-        if self._unread():
+        if self._request_unfinished():
             self.linger()
         elif self._timer is None:
             self._transport.close()
@@ -102,7 +102,7 @@ class GuardedProtocol(H11Protocol):
         self.options: ServeOptions = config.guard  # type: ignore[attr-defined]
         self._header_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
-        self._heard = False
+        self._received_bytes = False
 
     @property
     def busy(self) -> bool:
@@ -111,13 +111,13 @@ class GuardedProtocol(H11Protocol):
             return False
         if self.cycle is not None and not self.cycle.response_complete:
             return True
-        return self._header_timer is not None and self._heard
+        return self._header_timer is not None and self._received_bytes
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self._lingering = _Lingering(transport, self.options.body_timeout, self._unread)
+        self._lingering = _Lingering(transport, self.options.body_timeout, self._request_unfinished)
         super().connection_made(self._lingering)  # type: ignore[arg-type]  # it passes on what it lacks
         if len(self.connections) > self.options.max_connections:
-            self._answer_raw(_CROWDED)
+            self._send_error_and_linger(_TOO_MANY_CONNECTIONS)
         else:
             self._await_headers()
 
@@ -125,7 +125,7 @@ class GuardedProtocol(H11Protocol):
         if self.transport.is_closing():  # what a refused client still sends
             self._lingering.drop(data)
             return
-        self._heard = True
+        self._received_bytes = True
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop("_header_timer")
@@ -157,7 +157,7 @@ class GuardedProtocol(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not (
             self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
         ):
-            self._answer_raw(_BROKEN)
+            self._send_error_and_linger(_INVALID_HTTP)
         else:
             self.transport.close()
         if self.cycle is not None and not self.cycle.response_complete:
@@ -165,24 +165,24 @@ class GuardedProtocol(H11Protocol):
             self.cycle.message_event.set()
 
     def _await_headers(self) -> None:
-        self._header_timer = self.loop.call_later(self.options.header_timeout, self._headers_late)
+        self._header_timer = self.loop.call_later(self.options.header_timeout, self._headers_timed_out)
 
-    def _headers_late(self) -> None:
+    def _headers_timed_out(self) -> None:
         self._header_timer = None
         if self.transport.is_closing():
             return
-        if self._heard:
-            self._answer_raw(_SLOW)
+        if self._received_bytes:
+            self._send_error_and_linger(_HEADER_TIMEOUT)
         else:  # a browser's spare connection: nothing to answer
             self.transport.close()
 
-    def _answer_raw(self, failure: Failure) -> None:
-        head = b"HTTP/1.1 %d %s\r\n" % (failure.status, _REASONS[failure.status])
-        lines = b"".join(b"%s: %s\r\n" % header for header in failure.headers())
-        self.transport.write(head + lines + b"\r\n" + failure.body())
+    def _send_error_and_linger(self, rejection: ErrorBody) -> None:
+        head = b"HTTP/1.1 %d %s\r\n" % (rejection.status, _REASONS[rejection.status])
+        lines = b"".join(b"%s: %s\r\n" % header for header in rejection.headers())
+        self.transport.write(head + lines + b"\r\n" + rejection.body())
         self._lingering.linger()
 
-    def _unread(self) -> bool:
+    def _request_unfinished(self) -> bool:
         """Whether the client may be sending the rest of a request that is answered."""
         return self.conn.their_state in (h11.SEND_BODY, h11.ERROR)
 

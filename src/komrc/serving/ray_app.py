@@ -14,14 +14,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from komrc.errors import missing_package
 from komrc.options import read_environment
-from komrc.serving.errors import Failure
-from komrc.serving.gate import Readiness, answer_with
+from komrc.serving.errors import ErrorBody
+from komrc.serving.guard import send_error
 from komrc.serving.options import ServeOptions
+from komrc.serving.state import Readiness
 
 if TYPE_CHECKING:
     from ray.serve import Application
 
-_STRANGER = Failure(
+_NOT_LOOPBACK = ErrorBody(
     403,
     "api_key",
     "Without a key this server answers its own machine only. Set KOMRC_API_KEY where serve run is started",
@@ -78,7 +79,7 @@ def app(scaling: Scaling) -> "Application":
 
     class Replica:
         async def check_health(self) -> None:
-            """Asked by Ray before the first request, and then every few seconds."""
+            """LocatedPair by Ray before the first request, and then every few seconds."""
             while readiness.state == "loading":
                 await asyncio.sleep(0.01)
 
@@ -106,7 +107,7 @@ class LoopbackOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = scope.get("client")
         if scope["type"] == "http" and not (caller and _is_loopback(caller[0])):
-            await answer_with(_STRANGER, send)
+            await send_error(_NOT_LOOPBACK, send)
             return
         await self._inner(scope, receive, send)
 

@@ -22,14 +22,14 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from komrc.errors import KomrcError, UsageError
-from komrc.serving.errors import failure_of, not_ready
-from komrc.serving.loading import Loaded, load
+from komrc.serving.errors import body_of, not_ready
+from komrc.serving.loading import LoadedModel, load
 from komrc.serving.metrics import SHARED_FOLDER
 from komrc.serving.options import ServeOptions
 
 logger = logging.getLogger("komrc.serving")
 
-Load = Callable[[ServeOptions], Loaded]
+Load = Callable[[ServeOptions], LoadedModel]
 
 _TICK = 0.05  # seconds
 _LAST_REPLIES = 1.0  # seconds, for the 503 replies after a second Ctrl-C
@@ -114,7 +114,7 @@ class _Interruptible:
                 raise
             task.uncancel()
             if not started:
-                refusal = replace(failure_of(not_ready("draining")), close=True)
+                refusal = replace(body_of(not_ready("draining")), close=True)
                 headers = refusal.headers()
                 await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
                 await send({"type": "http.response.body", "body": refusal.body()})
@@ -169,8 +169,8 @@ class _Server(uvicorn.Server):
 def _run(options: ServeOptions, listener: socket.socket, load_model: Load) -> int:
     """One server process, to its end."""
     from komrc.serving.app import create_app
-    from komrc.serving.gate import Readiness
     from komrc.serving.protocol import GuardedProtocol
+    from komrc.serving.state import Readiness
 
     readiness = Readiness()
     problem: list[Exception] = []

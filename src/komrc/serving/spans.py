@@ -12,7 +12,7 @@ _SENTENCE_END = re.compile(r"[.!?。！？…]+[\"'”’)\]」』》]*\s+|\n+")
 _SENTENCE_REACH = 400  # characters to either side; a longer sentence is cut there
 
 
-class Utf16:
+class Utf16Offsets:
     """Code-point offsets of one text as offsets in UTF-16 units, which JavaScript's strings count."""
 
     def __init__(self, text: str) -> None:
