@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from komrc import storage
-from komrc.errors import DataError, KomrcError, StorageError, UsageError
+from komrc.errors import DataError, KomrcError, StorageError, UsageError, first_line
 
 _BUFFER = 1 << 20  # bytes asked for at once
 _OF_PYARROW = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
@@ -165,12 +165,12 @@ def _resolve(url: str) -> tuple[Any, str]:
         system, root = _open_system(f"{scheme}://{host}{slash}")
     except (ImportError, ValueError) as error:
         raise UsageError(
-            f"can't be reached ({_first_line(error)})",
+            f"can't be reached ({_reason(error)})",
             where=url,
             fix="run pip install 'komrc[ray]' for s3 and gs, or install what fsspec needs for others",
         ) from error
     except Exception as error:
-        raise StorageError(f"can't be reached ({_first_line(error)})", where=url) from error
+        raise StorageError(f"can't be reached ({_reason(error)})", where=url) from error
     return system, f"{root.rstrip('/')}/{inner}" if inner else root
 
 
@@ -198,10 +198,10 @@ def _below(path: str, root: str) -> str:
     return path.strip("/").removeprefix(root.strip("/")).lstrip("/")
 
 
-def _first_line(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return (str(error).strip() or type(error).__name__).split("\n")[0]
+    return first_line(error)
 
 
 @contextlib.contextmanager
@@ -212,8 +212,8 @@ def _explained(name: str, kind: type[DataError | StorageError], what: str) -> It
     except (KomrcError, MemoryError):
         raise
     except OSError as error:
-        raise kind(f"can't be {what} ({_first_line(error)})", where=name) from error
+        raise kind(f"can't be {what} ({_reason(error)})", where=name) from error
     except Exception as error:
         if as_local_path(name) is not None:
             raise
-        raise kind(f"can't be {what} ({_first_line(error)})", where=name) from error
+        raise kind(f"can't be {what} ({_reason(error)})", where=name) from error

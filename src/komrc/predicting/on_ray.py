@@ -17,7 +17,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from komrc import errors
-from komrc.errors import EngineError, KomrcError, UsageError, require
+from komrc.errors import EngineError, KomrcError, UsageError, first_line, require
 from komrc.predicting.questions import ShardSpec
 from komrc.predicting.shards import ShardJob, ShardResult, ShardWorker
 
@@ -183,4 +183,4 @@ def _gpu_share(nodes: Sequence[float], actors: int) -> float:
 
 
 def _first_line(error: BaseException) -> str:
-    return _COLOURS.sub("", (str(error).strip() or type(error).__name__).split("\n")[0])
+    return _COLOURS.sub("", first_line(error))

@@ -1,6 +1,6 @@
-"""What the server answers when it can't answer: one JSON form, ``{"code", "error", "field"?}``.
+"""Errors of the server, and their JSON body: ``{"code", "error", "field"?}``.
 
-``error`` is the message, under the name where Hugging Face's clients look for it.
+The message is in ``error``, where Hugging Face's clients expect it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NAMES = re.compile(r"[a-z_0-9\[\]., ]+")
 
 
 class RejectedError(KomrcError):
-    """A request the server will not or can not answer now. Nothing is wrong with the server."""
+    """A request that the server does not answer now. Not a server fault (4xx, 503, 504)."""
 
     def __init__(
         self,
@@ -44,14 +44,14 @@ def queue_full(seconds: int) -> RejectedError:
     return RejectedError(
         429,
         "queue_full",
-        "the server has all the work it can take",
+        "the queue of the server is full",
         fix="try again shortly",
         retry_after=seconds,
     )
 
 
 def too_long(seconds: float, characters: int, where: str) -> RejectedError:
-    """413: the engine can't read so much in ``--request-timeout``, whatever else it does."""
+    """413: the text is too long for ``--request-timeout``, even on an idle server."""
     return RejectedError(
         413,
         "too_long",
@@ -63,11 +63,11 @@ def too_long(seconds: float, characters: int, where: str) -> RejectedError:
 
 
 def too_busy(seconds: float, retry_after: int, where: str) -> RejectedError:
-    """429: the engine could read the text in ``--request-timeout``, but not beside all that waits now."""
+    """429: the text is too long for ``--request-timeout`` under the present load."""
     return RejectedError(
         429,
         "busy",
-        f"beside the other requests of now, the server can't read so long a text in {seconds:g} s",
+        f"with the present requests, this server can't read so long a text in {seconds:g} s",
         where=where,
         fix="try again when it is less busy, or send less text at a time",
         retry_after=retry_after,
@@ -93,14 +93,14 @@ def not_ready(state: str) -> RejectedError:
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """An error as it goes over the wire."""
+    """The response for an error: status, JSON body, headers."""
 
     status: int
     code: str
     message: str
     field: str | None = None
     retry_after: int | None = None
-    close: bool = False  # the rest of the request was not read: the connection can't go on
+    close: bool = False  # the request was not read completely: close the connection
 
     def body(self) -> bytes:
         """The JSON body, UTF-8."""
@@ -122,7 +122,7 @@ class ErrorBody:
 
 
 def body_of(error: KomrcError) -> ErrorBody:
-    """An error of ours for the wire: without the place, which may be a path on this machine."""
+    """The body for an error of KoMRC, without ``where`` if that may be a local path."""
     if isinstance(error, RejectedError):
         return ErrorBody(
             error.http_status, error.code, _sentence(error), _field(error.where), error.retry_after
@@ -143,14 +143,14 @@ def body_of_exception(error: Exception) -> ErrorBody:
 
 
 def body_of_status(status: int) -> ErrorBody:
-    """An error that the web framework found: unknown route, wrong method, broken JSON."""
+    """The body for an error of the web framework: unknown route, wrong method, invalid JSON."""
     known = {
         400: ("invalid_json", "The body is not valid JSON. Send a JSON object in UTF-8"),
-        404: ("not_found", "There is nothing at this address. /docs lists what there is"),
-        405: ("method", "This address does not take this method. /docs lists what there is"),
+        404: ("not_found", "There is no route at this address. /docs lists the routes"),
+        405: ("method", "This route does not accept this method. /docs lists the routes"),
     }
     code, message = known.get(
-        status, ("http", "The request can't be answered. /docs says what is understood")
+        status, ("http", "The request can't be answered. /docs describes valid requests")
     )
     return ErrorBody(status, code, message)
 
@@ -159,9 +159,10 @@ INTERNAL = ErrorBody(500, "internal", "Something went wrong in the server; its l
 
 
 def body_of_validation(errors: Sequence[Mapping[str, Any]]) -> ErrorBody:
-    """The first finding of pydantic, without the input it quotes.
+    """The body for the first error of pydantic, without the input that it quotes.
 
-    Where a value may be of several forms, that of the form which fits best: its place is the deepest.
+    If a value may have several forms, the error of the best fitting form is used: the one with the deepest
+    place.
     """
     same = [one for one in errors if list(one.get("loc", ()))[:2] == list(errors[0].get("loc", ()))[:2]]
     first = max(same, key=lambda one: len(one.get("loc", ())))
@@ -193,7 +194,7 @@ def _place(parts: Sequence[object]) -> str | None:
 
 
 def _field(where: str | None) -> str | None:
-    """The place, if it is made of names and numbers; anything else may quote the input."""
+    """The place, if it has only names and numbers; anything else may quote the input."""
     return where if where and _NAMES.fullmatch(where) else None
 
 

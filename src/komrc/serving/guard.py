@@ -1,6 +1,6 @@
-"""What stands between the connection and the routes: keys, readiness, bodies, time, figures, headers.
+"""Checks before the routes: host, key, readiness, body. Also metrics, access log and security headers.
 
-Plain ASGI, so that a request is judged by its headers first and its body is read once, within its limits.
+Plain ASGI, so that the headers are checked first and the body is read once, within its limits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger("komrc.serving")
 
 _WITHOUT_KEY = ("/health", "/ready", "/v2/health/", "/docs", "/openapi.json", "/page/", "/favicon.ico")
 _OPEN_INFERENCE = "/v2/"
-_JSON_LENGTH = b"inference-header-content-length"  # tensors follow the JSON as bytes
+_JSON_LENGTH = b"inference-header-content-length"  # the body has tensors as bytes after the JSON
 _METHODS = {"GET", "HEAD", "POST", "OPTIONS"}
 
 _PAGE_POLICY = (
@@ -52,7 +52,9 @@ _UNKNOWN_ENCODING = ErrorBody(
     close=True,
 )
 _DAMAGED_ENCODING = ErrorBody(
-    400, "content_encoding", "The body is not what its Content-Encoding names, or is cut. Send it whole"
+    400,
+    "content_encoding",
+    "The body does not match its Content-Encoding, or is incomplete. Send all of it",
 )
 _NOT_JSON = ErrorBody(
     415, "content_type", "The body must be JSON. Send Content-Type: application/json", close=True
@@ -69,7 +71,7 @@ class _RejectedBodyError(Exception):
 
 
 class RequestGuard:
-    """The outermost ASGI layer."""
+    """The ASGI layer around the routes."""
 
     def __init__(
         self, app: ASGIApp, *, options: ServeOptions, readiness: Readiness, metrics: Metrics
@@ -87,7 +89,7 @@ class RequestGuard:
             return
         method, scope = scope["method"], _normalized(scope)
         began = time.monotonic()
-        status = 499  # the client went away
+        status = 499  # the client disconnected
         started = complete = False
 
         async def send_guarded(message: Message) -> None:
@@ -114,17 +116,17 @@ class RequestGuard:
             if not started:
                 await send_error(INTERNAL, send_guarded)
             elif not complete:
-                raise  # uvicorn then cuts the connection: half an answer must not look whole
+                raise  # uvicorn then closes the connection, so that half a response does not look complete
         finally:
             route, seconds = _route_pattern(scope), time.monotonic() - began
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.request_seconds.labels(route).observe(seconds)
             if self._options.access_log:
-                known = method if method in _METHODS else "other"
-                logger.info("%s %s %d %.1f ms", known, route, status, seconds * 1000)
+                name = method if method in _METHODS else "other"
+                logger.info("%s %s %d %.1f ms", name, route, status, seconds * 1000)
 
     def _check_headers(self, scope: Scope) -> ErrorBody | None:
-        """What the headers alone forbid."""
+        """The rejection that follows from the headers, if any."""
         headers = dict(scope["headers"])
         path, work = scope["path"], scope["method"] == "POST"
         foreign = self._hosts.check(headers)
@@ -155,7 +157,7 @@ class RequestGuard:
         return hmac.compare_digest(given, self._key)
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> ErrorBody | None:
-        """Read the body, then run the routes; a client that goes away ends what runs for it."""
+        """Read the body, then run the route; it is cancelled if the client disconnects."""
         try:
             async with asyncio.timeout(self._options.body_timeout):
                 body = await self._read(scope, receive)
@@ -193,7 +195,7 @@ class RequestGuard:
             try:
                 await route
             except asyncio.CancelledError:
-                if not gone.done():  # not the client's leaving: this task itself is being cancelled
+                if not gone.done():  # the client did not disconnect: this task itself is cancelled
                     raise
         finally:
             route.cancel()
@@ -201,11 +203,11 @@ class RequestGuard:
         return None
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The body; None where the client went away."""
+        """The body; None if the client disconnected."""
         limit = self._options.max_body_bytes
         too_large = _too_large(limit)
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if int(declared) > limit:  # the HTTP parser has seen that it is a number
+        if int(declared) > limit:  # the HTTP parser has checked that it is a number
             raise _RejectedBodyError(too_large)
         chunks: list[bytes] = []
         size = 0
@@ -228,9 +230,9 @@ async def send_error(rejection: ErrorBody, send: Send) -> None:
 
 
 def _normalized(scope: Scope) -> Scope:
-    """The request as the routes know it: HEAD is GET, a slash at the end of the path is none.
+    """The request as the routes expect it: HEAD becomes GET, a slash at the end of the path is removed.
 
-    A POST that names no content type, or an empty one, holds JSON, or an Open Inference request's bytes.
+    A POST without a content type gets that of JSON.
     """
     path = scope["path"].rstrip("/") or "/"
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
@@ -262,7 +264,7 @@ def _too_large(limit: int) -> ErrorBody:
 
 
 def _as_json_text(scope: Scope, body: bytes) -> bytes:
-    """The body, which is UTF-8; that of an Open Inference request as JSON alone, and its headers to match."""
+    """The body as JSON in UTF-8. Binary tensors of an Open Inference request become part of the JSON."""
     try:
         if scope["path"].startswith(_OPEN_INFERENCE) and scope["method"] == "POST":
             headers = dict(scope["headers"])
@@ -281,7 +283,7 @@ def _as_json_text(scope: Scope, body: bytes) -> bytes:
 
 
 def _closed_if_unread(rejection: ErrorBody, work: bool) -> ErrorBody:
-    """The rejection, ending the connection where a body has not been read."""
+    """The rejection; it closes the connection if the request has a body, which was not read."""
     if not work:
         return rejection
     return ErrorBody(
@@ -295,5 +297,5 @@ def _security_headers(path: str) -> Iterable[tuple[bytes, bytes]]:
 
 
 def _route_pattern(scope: Scope) -> str:
-    """The route's pattern: never the path itself, of which there are endlessly many."""
+    """The pattern of the route, not the path, so that metrics have a bounded number of labels."""
     return str(getattr(scope.get("route"), "path", "other"))

@@ -1,8 +1,8 @@
-"""Which ``Host`` and ``Origin`` a server answers.
+"""Which ``Host`` and ``Origin`` headers a server accepts.
 
-A page on the web can make a browser send requests to this machine: under the page's own name, which its owner
-points at 127.0.0.1 (DNS rebinding; the ``Host`` header shows the name), or across origins (the ``Origin``
-header shows the page's). Both headers are set by the browser, not by the page.
+A web page can make a browser send requests to this machine: under the page's own host name, if its owner
+lets that name resolve to 127.0.0.1 (DNS rebinding, visible in ``Host``), or across origins (visible in
+``Origin``). The browser sets both headers; the page can't change them.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ _FOREIGN_ORIGIN = ErrorBody(
 
 
 class HostRules:
-    """The names a server goes by.
+    """The allowed host names and origins of a server.
 
-    Loopback names are always answered, and so is the address that the server listens on. One that listens on
-    every interface answers any IP address: a browser that follows a page's own name sends that name.
+    Loopback names are always allowed, and so is the address that the server listens on. If it listens on
+    every interface, every IP address is allowed: in a DNS rebinding attack the browser sends a name, not an
+    address.
 
     Args:
         bind: the address that the server listens on.
@@ -59,7 +60,7 @@ class HostRules:
         self._origins = {origin.lower().rstrip("/") for origin in origins}
 
     def check(self, headers: Mapping[bytes, bytes]) -> ErrorBody | None:
-        """Why a request with these headers is not answered; None where it is."""
+        """The rejection of a request with these headers; None if it is allowed."""
         host = headers.get(b"host")
         if host is not None and not self._is_allowed_host(
             host.decode("latin-1")
@@ -93,9 +94,9 @@ class HostRules:
 
 
 def _name_of(host: str) -> str | None:
-    """The name or address in a ``Host`` header, lower case, without port; None where there is none."""
-    found = _NAME.fullmatch(host.strip().lower())
-    return found[1].strip("[]").rstrip(".") or None if found else None
+    """The name or address in a ``Host`` header, lower case, without port; None if it is invalid."""
+    match = _NAME.fullmatch(host.strip().lower())
+    return match[1].strip("[]").rstrip(".") or None if match else None
 
 
 def _is_unspecified(address: str) -> bool:

@@ -1,4 +1,4 @@
-"""The model that a server answers with."""
+"""Loading the model of a server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from komrc.particles import trim_many
 from komrc.reader import Reader
 from komrc.serving.options import ServeOptions
 
-_PRIVATE = {"_name_or_path", "auto_map"}  # a path of the machine that trained; code that is never loaded
+_PRIVATE = {"_name_or_path", "auto_map"}  # a path on the training machine; remote code, which is never run
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class LoadedModel:
 
 
 def load(options: ServeOptions) -> LoadedModel:
-    """Load what the options name. Raises HubError, ModelError, EngineError; UsageError without kiwipiepy."""
+    """Load the model of the options. Raises HubError, ModelError, EngineError, MissingPackageError."""
     folder = hub.resolve(options.model)
     settings: dict[str, Any] = {
         "max_seq_length": options.max_seq_length,
@@ -39,7 +39,7 @@ def load(options: ServeOptions) -> LoadedModel:
         tokenizer=None if options.tokenizer == options.model else options.tokenizer,
         **{name: value for name, value in settings.items() if value is not None},
     )
-    if options.trim_particles is not None:  # now, not at the first answer
+    if options.trim_particles is not None:  # a missing kiwipiepy is an error now, not at the first answer
         trim_many([("세종이", 0, 3)])
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
 """Ray Serve: ``serve run komrc.serving.ray_app:app max_replicas=8`` runs the same application on a cluster.
 
-Each replica holds a model and its own queue; Ray spreads the requests, and adds and removes replicas.
-The options are those of ``komrc serve``, given as ``KOMRC_…`` variables where ``serve run`` is started.
+Each replica has a model and its own queue. Ray distributes the requests, and adds and removes replicas.
+The options are those of ``komrc serve``, as ``KOMRC_…`` variables in the environment of ``serve run``.
 """
 # No `from __future__ import annotations`: Ray reads the annotation of `app` to convert its arguments.
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 _NOT_LOOPBACK = ErrorBody(
     403,
     "api_key",
-    "Without a key this server answers its own machine only. Set KOMRC_API_KEY where serve run is started",
+    "Without a key this server answers only its own machine. Set KOMRC_API_KEY where serve run is started",
     close=True,
 )
 
 
 class Scaling(BaseModel):
-    """What ``serve run`` may be told: how many replicas, and what each is given."""
+    """Arguments of ``serve run``: how many replicas, and the resources of each."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -40,7 +40,7 @@ class Scaling(BaseModel):
     target_ongoing_requests: float = Field(
         default=2,
         gt=0,
-        description="requests a replica may hold, waiting ones counted, before Ray adds one",
+        description="requests of a replica, waiting ones included, above which Ray adds a replica",
     )
     num_cpus: float = Field(default=1, gt=0, description="cores of a replica: also the threads of its model")
     num_gpus: float = Field(default=0, ge=0)
@@ -61,13 +61,13 @@ def app(scaling: Scaling) -> "Application":
         ) from error
 
     values = read_environment(ServeOptions, os.environ)
-    if "api_key" in values:  # Ray's proxies listen, at addresses that are not known here
+    if "api_key" in values:  # Ray's proxies listen, on addresses that are not known here
         values.setdefault("host", "0.0.0.0")  # noqa: S104
     options = ServeOptions(**values)
     readiness = Readiness()
 
     def build() -> ASGIApp:
-        """The plain application, in a replica; its model is loaded before Ray sends a request."""
+        """The application of a replica; its model is loaded before Ray sends a request."""
         from komrc.serving.app import create_app
         from komrc.serving.loading import load
         from komrc.serving.server import configure_logging
@@ -99,7 +99,7 @@ def app(scaling: Scaling) -> "Application":
 
 
 class LoopbackOnly:
-    """Answers callers on this machine only, whatever address Ray's proxies listen on."""
+    """Answers only callers on this machine, whatever address Ray's proxies listen on."""
 
     def __init__(self, inner: ASGIApp) -> None:
         self._inner = inner

@@ -85,7 +85,7 @@ async def _timed(
 async def _stream(
     service: AnswerService, pairs: list[LocatedPair], places: list[tuple[int, int]], options: AnswerOptions
 ) -> AsyncIterator[bytes]:
-    """Progress as it comes, then the result. The status is sent before: what fails comes as a line."""
+    """Lines of progress, then the result. The status is already sent, so an error is a line too."""
     lines: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
     def progress(done: int, total: int) -> None:
@@ -110,7 +110,7 @@ async def _stream(
 
 
 def _combine(body: AnswersRequest) -> tuple[list[LocatedPair], list[tuple[int, int]]]:
-    """The pairs asked for, and the index of each one's question and context."""
+    """The pairs of a request, and the index of the question and context of each."""
     questions = [body.question] if isinstance(body.question, str) else body.question
     contexts = [body.context] if isinstance(body.context, str) else body.context
     if len(questions) > 1 and len(contexts) > 1:
@@ -140,13 +140,14 @@ def _to_response(
     for (_, context, *_), (q, c), answers, cached in zip(
         pairs, places, result.answers, result.cached, strict=True
     ):
-        utf16 = units.setdefault(c, Utf16Offsets(context)) if c not in units else units[c]
+        if c not in units:
+            units[c] = Utf16Offsets(context)
         results.append(
             PairAnswers(
                 question_index=q,
                 context_index=c,
                 no_answer=not answers or not answers[0].text,
-                answers=[_to_ranked(context, utf16, answer) for answer in answers],
+                answers=[_to_ranked(context, units[c], answer) for answer in answers],
                 cached=cached,
             )
         )
@@ -160,7 +161,7 @@ def _to_response(
 
 
 def _to_ranked(context: str, utf16: Utf16Offsets, answer: Answer) -> RankedAnswer:
-    def place(span: Span) -> SpanView:
+    def view(span: Span) -> SpanView:
         return SpanView(
             text=context[span.start : span.end],
             start=span.start,
@@ -171,15 +172,15 @@ def _to_ranked(context: str, utf16: Utf16Offsets, answer: Answer) -> RankedAnswe
 
     span = Span(answer.start, answer.end)
     return RankedAnswer(
-        **place(span).model_dump(),
+        **view(span).model_dump(),
         score=answer.score,
-        untrimmed=place(answer.untrimmed) if answer.untrimmed else None,
-        sentence=place(sentence_around(context, span)) if answer.text else None,
+        untrimmed=view(answer.untrimmed) if answer.untrimmed else None,
+        sentence=view(sentence_around(context, span)) if answer.text else None,
     )
 
 
 def _samples() -> list[Sample]:
-    """The first passages of the bundled dev set; none where the package carries none."""
+    """The first passages of the bundled dev set; empty if the package has no sample."""
     path = hub.sample_data("dev")
     if not path.is_file():
         return []

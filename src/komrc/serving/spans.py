@@ -1,4 +1,4 @@
-"""Where an answer stands in its text: UTF-16 units and the sentence around."""
+"""The place of an answer in its text: offsets in UTF-16 units, and the sentence around it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Utf16Offsets:
 
 
 def sentence_around(text: str, span: Span) -> Span:
-    """The sentence, or sentences, that the span lies in, without white space at the edges."""
+    """The sentence, or sentences, around the span, without white space at the edges."""
     low, high = max(0, span.start - _SENTENCE_REACH), min(len(text), span.end + _SENTENCE_REACH)
     start = low
-    for found in _SENTENCE_END.finditer(text, low, span.start):
-        start = found.end()
+    for match in _SENTENCE_END.finditer(text, low, span.start):
+        start = match.end()
     after = _SENTENCE_END.search(text, max(span.start, span.end - 1), high)
     end = after.end() if after and after.end() >= span.end else high
     piece = text[start:end]
@@ -43,7 +43,7 @@ _CLEANED = (
 
 
 def clean_up_tokenization(text: str) -> str:
-    """What ``cleanup_tokenization_spaces`` meant in 2020: no space before punctuation and English endings."""
+    """``cleanup_tokenization_spaces`` of 2020: no space before punctuation and English endings."""
     for spaced, close in _CLEANED:
         text = text.replace(spaced, close)
     return text
