@@ -36,8 +36,8 @@ line for each question: id, text, start, end, score. A name without such an endi
 only such a folder can be written by several actors: processes of this machine, or, with --engine ray, actors
 on Ray (RAY_ADDRESS names a cluster; without it Ray is started here).
 
-JSON Lines and Parquet need the same memory for any number of questions. A run that was cut short leaves
-OUTPUT.part, or the folder without manifest.json; the same command goes on where it stopped.
+JSON Lines and Parquet need the same memory for any number of questions. An interrupted run leaves OUTPUT.part,
+or the folder without manifest.json; the same command resumes it.
 """
 RAY = "ray"
 _FILES = (".json", ".jsonl", ".ndjson")
@@ -68,7 +68,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--actors",
         type=reader_options.positive,
         metavar="N",
-        help="readers that work at once, with a folder as the output (default: 1)",
+        help="readers that run at the same time; the output is a folder (default: 1)",
     )
     parser.add_argument(
         "--format", choices=("jsonl", "parquet"), help="form of a folder's shards (default: jsonl)"
@@ -77,7 +77,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--shard-size",
         type=reader_options.positive,
         metavar="N",
-        help="questions of a shard of a folder: what a kill can cost each actor (default: 1000)",
+        help="questions of a shard, which is what a crash can cost each actor (default: 1000)",
     )
     parser.add_argument(
         "--skip-invalid",
@@ -85,13 +85,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="leave damaged questions out instead of stopping; stderr names them",
     )
     parser.add_argument(
-        "--restart", action="store_true", help="start over, without what a run that was cut short left"
+        "--restart", action="store_true", help="start over, and delete the answers of an interrupted run"
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answer the data; says on stderr what was done."""
+    """Answer the data; reports on stderr what was done."""
     from komrc.predicting import fs
     from komrc.predicting.questions import standard_input
 
@@ -120,7 +120,7 @@ def _predict(args: argparse.Namespace, data: Sequence[str], folder: bool) -> int
             _to_folder(args, source, model, on_ray=kind == RAY) if folder else _to_file(args, source, model)
         )
     except KeyboardInterrupt:
-        print("komrc: the same command goes on where this one stopped", file=sys.stderr)
+        print("komrc: run the same command again to resume", file=sys.stderr)
         raise
     before = f" ({done:,} of them before)" if done else ""
     shards = f" in {len(source.shards):,} shards" if folder else ""
@@ -129,7 +129,7 @@ def _predict(args: argparse.Namespace, data: Sequence[str], folder: bool) -> int
 
 
 def _check(args: argparse.Namespace, folder: bool) -> None:
-    """Raises UsageError for names of outputs that can't be written, and options without a use for one."""
+    """Raises UsageError for outputs that can't be written, and for options that the output does not allow."""
     from komrc.predicting import fs
 
     forms = {
@@ -141,14 +141,14 @@ def _check(args: argparse.Namespace, folder: bool) -> None:
             continue
         if overwriting.is_file_name(Path(name)):
             raise UsageError(
-                f"{name} is none of the forms that are written",
+                f"{name} has none of the forms that can be written",
                 where=option,
                 fix=f"give the name of {forms[option]}",
             )
     if folder:
         if args.nbest_output is not None:
             raise UsageError(
-                "a folder of shards has no other file beside it",
+                "a folder of shards has no n-best file",
                 where="--nbest-output",
                 fix="take --top-k N, or give --output a name that ends in .json or .jsonl",
             )
@@ -169,7 +169,7 @@ def _check(args: argparse.Namespace, folder: bool) -> None:
 
 
 def _refuse_inputs(args: argparse.Namespace) -> None:
-    """Raises UsageError where an output is an input, or would be one for the next run."""
+    """Raises UsageError if an output is an input, or would be an input of the next run."""
     from komrc.models import checks, hub
     from komrc.predicting import fs, one_file
 
