@@ -36,8 +36,8 @@ line for each question: id, text, start, end, score. A name without such an endi
 only such a folder can be written by several actors: processes of this machine, or, with --engine ray, actors
 on Ray (RAY_ADDRESS names a cluster; without it Ray is started here).
 
-JSON Lines and Parquet need the same memory for any number of questions. An interrupted run leaves OUTPUT.part,
-or the folder without manifest.json; the same command resumes it.
+JSON Lines and Parquet need the same memory for any number of questions. An interrupted run leaves
+OUTPUT.part, or the folder without manifest.json; the same command resumes it.
 """
 RAY = "ray"
 _FILES = (".json", ".jsonl", ".ndjson")
