@@ -19,7 +19,7 @@ from komrc.cli import main
 from komrc.config import Provenance, ReaderConfig
 from komrc.errors import KomrcError, ModelError, UsageError
 from komrc.export import export_model
-from komrc.predicting.model import Model
+from komrc.predicting.model_ref import ModelRef
 from komrc.reader import Reader
 from komrc.serving.loading import load as load_for_serving
 from komrc.serving.options import ServeOptions
@@ -71,7 +71,7 @@ def loads(folder: Path, data: Path, out: Path) -> dict[str, Callable[[], object]
     student = made(out / "student") if not (out / "student").exists() else out / "student"
     return {
         "ask": lambda: Reader.load(folder, engine="torch"),
-        "predict": lambda: Model.of(str(folder), engine="torch").load(),
+        "predict": lambda: ModelRef.of(str(folder), engine="torch").load(),
         "evaluate": lambda: evaluation.predict([EXAMPLE], str(folder), "torch"),
         "serve": lambda: load_for_serving(ServeOptions(model=str(folder), engine="torch")),
         "export": lambda: export_model(folder, out / "onnx", data=data),
@@ -236,14 +236,14 @@ def test_serving_takes_the_tokenizer_of_another_folder(tmp_path: Path) -> None:
 
 def test_a_run_is_of_the_same_model_while_its_own_files_are(tmp_path: Path) -> None:
     folder = made(tmp_path / "model")
-    model = Model.of(str(folder), engine="torch")
+    model = ModelRef.of(str(folder), engine="torch")
     (folder / "README.md").write_text("notes")
     (folder / "predictions.json.part").write_text("{}")
     (folder / "predictions.json").write_text("{}")
     (folder / "events.out.tfevents.1").write_text("")
-    assert Model.of(str(folder), engine="torch").identity() == model.identity()
+    assert ModelRef.of(str(folder), engine="torch").identity() == model.identity()
     model.load()
-    other = Model.of(str(folder), engine="torch", settings={"max_seq_length": 100})
+    other = ModelRef.of(str(folder), engine="torch", settings={"max_seq_length": 100})
     assert other.identity() != model.identity()
     assert other.load().config.windows.max_seq_length == 100
     config = json.loads((folder / "config.json").read_text())

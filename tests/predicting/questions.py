@@ -12,7 +12,7 @@ from typing import Any
 from komrc.config import ReaderConfig
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
-from komrc.predicting.shards import Job
+from komrc.predicting.shards import ShardJob
 from komrc.reader import Reader
 from komrc.tokenization import load_tokenizer
 
@@ -60,7 +60,7 @@ class _Dying(FakeEngine):
                 except FileNotFoundError:  # another process took it
                     continue
                 os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(0.01)  # so that every actor gets blocks
+        time.sleep(0.01)  # so that every actor gets shards
         return super().run(batch)
 
 
@@ -97,5 +97,5 @@ class SlowReader:
         return Reader(load_tokenizer(None), _Slow(self.seconds), ReaderConfig())
 
 
-def job(output: Path, load: Any = fake_reader, **options: Any) -> Job:
-    return Job(load, str(output), **options)
+def job(output: Path, load: Any = fake_reader, **options: Any) -> ShardJob:
+    return ShardJob(load, str(output), **options)

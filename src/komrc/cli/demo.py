@@ -227,7 +227,8 @@ def _read_before(screen: Console, dev: Part) -> korquad.Scores:
 
 
 def _train(screen: Console, train: Part, dev: Part, output: Path, options: Mapping[str, Any]) -> int:
-    from komrc.training.options import build_options, option
+    from komrc.options import flag
+    from komrc.training.options import build_options
     from komrc.training.run import train as run_training
 
     _heading(screen, 3, "Fine-tuning it, with official EM and F1 on the way")
@@ -246,7 +247,7 @@ def _train(screen: Console, train: Part, dev: Part, output: Path, options: Mappi
     _command(
         screen,
         "train",
-        *(str(part) for name, value in [*shown, *options.items()] for part in (option(name), value)),
+        *(str(part) for name, value in [*shown, *options.items()] for part in (flag(name), value)),
     )
     outcome = run_training(build_options({**files, **options, "overwrite_output_dir": True}))
     if outcome.exit_code == 0:

@@ -1,4 +1,4 @@
-"""What is written for each question."""
+"""The records that are written: one for each question."""
 
 from __future__ import annotations
 

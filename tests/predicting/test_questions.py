@@ -14,8 +14,8 @@ import pytest
 from questions import record, write_lines
 
 from komrc.errors import DataError, UsageError
-from komrc.predicting import source as sources
-from komrc.predicting.source import Files, Source, open_source
+from komrc.predicting import questions as question_files
+from komrc.predicting.questions import QuestionFiles, QuestionSet, open_questions
 
 COUNT = 25
 
@@ -35,39 +35,39 @@ def parquet(path: Path, values: list[Any]) -> Path:
     return path
 
 
-def fields(source: Source) -> list[dict[str, str]]:
+def fields(source: QuestionSet) -> list[dict[str, str]]:
     return [{"id": e.id, "question": e.question, "context": e.context} for e in source.examples()]
 
 
 ALL = [record(n) for n in range(COUNT)]
 
 
-@pytest.mark.parametrize("block", [1, 4, 7, 10, 1000])
-def test_every_form_gives_the_same_questions_in_blocks(tmp_path: Path, block: int) -> None:
+@pytest.mark.parametrize("shard", [1, 4, 7, 10, 1000])
+def test_every_form_gives_the_same_questions_in_blocks(tmp_path: Path, shard: int) -> None:
     given = [
         write_lines(tmp_path / "q.jsonl", ALL),
         parquet(tmp_path / "q.parquet", ALL),
         squad(tmp_path / "q.json", range(COUNT)),
     ]
-    found = [open_source([path], block=block) for path in given]
+    found = [open_questions([path], shard_size=shard) for path in given]
     for source in found:
         assert fields(source) == ALL
-        assert [b.number for b in source.blocks] == list(range(-(-COUNT // block)))
-        assert source.total == sum(b.count for b in source.blocks) == COUNT
+        assert [b.number for b in source.shards] == list(range(-(-COUNT // shard)))
+        assert source.total == sum(b.count for b in source.shards) == COUNT
         assert source.repeated is None
-        # Each block alone, as an actor reads it, and the end behind any start, as a resumed run does.
-        alone = [example for b in reversed(source.blocks) for example in reversed(Files().read(b))]
+        # Each shard alone, as an actor reads it, and the end behind any start, as a resumed run does.
+        alone = [example for b in reversed(source.shards) for example in reversed(QuestionFiles().read(b))]
         assert alone == list(source.examples())[::-1]
-        for skip in (0, 1, block, COUNT - 1, COUNT):
+        for skip in (0, 1, shard, COUNT - 1, COUNT):
             assert list(source.examples(skip)) == list(source.examples())[skip:]
     assert len({source.sha256 for source in found}) == 1
 
 
 def test_the_hash_is_of_the_questions(tmp_path: Path) -> None:
-    def sha256(values: list[Any], block: int = 10) -> str:
-        return open_source([write_lines(tmp_path / "q.jsonl", values)], block=block).sha256
+    def sha256(values: list[Any], shard: int = 10) -> str:
+        return open_questions([write_lines(tmp_path / "q.jsonl", values)], shard_size=shard).sha256
 
-    assert sha256(ALL) == sha256(ALL, block=3) != sha256(ALL[:-1])
+    assert sha256(ALL) == sha256(ALL, shard=3) != sha256(ALL[:-1])
     moved = {**ALL[0], "question": ALL[0]["question"] + "x"}, {**ALL[0], "id": ALL[0]["id"] + "x"}
     assert len({sha256([value]) for value in (ALL[0], *moved)}) == 3
 
@@ -81,9 +81,9 @@ def test_a_folder_is_its_files_by_name(tmp_path: Path) -> None:
     write_lines(tmp_path / "in/_old.jsonl", ALL[:1])
     write_lines(tmp_path / "in/b/.hidden.jsonl", ALL[:1])
     more = write_lines(tmp_path / "more.jsonl", ALL[9:])
-    source = open_source([tmp_path / "in", f"file://{more}"], block=3)
+    source = open_questions([tmp_path / "in", f"file://{more}"], shard_size=3)
     assert fields(source) == ALL
-    assert [b.count for b in source.blocks] == [3, 1, 3, 2, 3, 3, 3, 3, 3, 1]
+    assert [b.count for b in source.shards] == [3, 1, 3, 2, 3, 3, 3, 3, 3, 1]
 
 
 def test_files_behind_urls(tmp_path: Path) -> None:
@@ -93,33 +93,33 @@ def test_files_behind_urls(tmp_path: Path) -> None:
     memory.pipe("/bucket/in/2.parquet", parquet(tmp_path / "q.parquet", ALL[9:20]).read_bytes())
     memory.pipe("/bucket/in/3.json", squad(tmp_path / "q.json", range(20, COUNT)).read_bytes())
     try:
-        assert fields(open_source(["memory://bucket/in"], block=4)) == ALL
-        assert fields(open_source(["memory://bucket/in/1.jsonl"], block=4)) == ALL[:9]
+        assert fields(open_questions(["memory://bucket/in"], shard_size=4)) == ALL
+        assert fields(open_questions(["memory://bucket/in/1.jsonl"], shard_size=4)) == ALL[:9]
         with pytest.raises(DataError, match="no data file"):
-            open_source(["memory://bucket/elsewhere"])
+            open_questions(["memory://bucket/elsewhere"])
         with pytest.raises(DataError, match=r"memory://bucket/none\.jsonl"):
-            open_source(["memory://bucket/none.jsonl"])
+            open_questions(["memory://bucket/none.jsonl"])
     finally:
         memory.rm("/bucket", recursive=True)
 
 
 def test_what_can_not_be_reached(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nosuch://host/q\.jsonl"):
-        open_source(["nosuch://host/q.jsonl"])
+        open_questions(["nosuch://host/q.jsonl"])
     with pytest.raises(DataError, match=r"none\.jsonl"):
-        open_source([tmp_path / "none.jsonl"])
+        open_questions([tmp_path / "none.jsonl"])
     with pytest.raises(DataError, match="no question"):
-        open_source([write_lines(tmp_path / "none.jsonl", [])])
+        open_questions([write_lines(tmp_path / "none.jsonl", [])])
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no data file"):
-        open_source([tmp_path / "empty"])
+        open_questions([tmp_path / "empty"])
     (tmp_path / "q.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(DataError, match=r"q\.parquet: can't be read"):
-        open_source([tmp_path / "q.parquet"])
+        open_questions([tmp_path / "q.parquet"])
     with pytest.raises(DataError, match="no column context"):
-        open_source([parquet(tmp_path / "q.parquet", [{"id": "1", "question": "q"}])])
+        open_questions([parquet(tmp_path / "q.parquet", [{"id": "1", "question": "q"}])])
     with pytest.raises(DataError, match="row 2") as caught:
-        open_source([parquet(tmp_path / "q.parquet", [ALL[0], {**ALL[1], "question": None}])])
+        open_questions([parquet(tmp_path / "q.parquet", [ALL[0], {**ALL[1], "question": None}])])
     assert '"question" is missing' in str(caught.value)
 
 
@@ -140,7 +140,7 @@ def test_damaged_lines_are_named_before_anything_is_answered(tmp_path: Path, lin
     good = json.dumps(record(1)).encode()
     source.write_bytes(b"\xef\xbb\xbf" + good + b"\r\n\n" + line + b"\n" + good)
     with pytest.raises(DataError, match="line 3") as caught:
-        open_source([source])
+        open_questions([source])
     assert found in str(caught.value) and "1 of 3" in str(caught.value)
 
 
@@ -148,28 +148,28 @@ def test_many_damaged_lines_are_counted(tmp_path: Path) -> None:
     source = tmp_path / "q.jsonl"
     source.write_text("{\n" * 50)
     with pytest.raises(DataError, match="50 of 50") as caught:
-        open_source([source])
+        open_questions([source])
     assert len(caught.value.problems) == 20
 
 
 def test_repeated_ids_are_found_across_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = write_lines(tmp_path / "1.jsonl", ALL)
     again = write_lines(tmp_path / "2.jsonl", [{**ALL[0], "id": "other"}, {**ALL[1], "id": "q17"}])
-    assert open_source([first, again]).repeated == "q17"
+    assert open_questions([first, again]).repeated == "q17"
     # Two ids with the same hash are not the same id.
-    monkeypatch.setattr(sources, "_key", lambda name: name[-1:].encode() * 8)
-    assert open_source([first]).repeated is None
-    assert open_source([first, again]).repeated == "q17"
+    monkeypatch.setattr(question_files, "_key", lambda name: name[-1:].encode() * 8)
+    assert open_questions([first]).repeated is None
+    assert open_questions([first, again]).repeated == "q17"
 
 
 @pytest.mark.parametrize("change", [{"question": "another?"}, {"id": "q100"}, {"context": " "}])
 def test_a_file_that_changes_meanwhile_is_noticed(tmp_path: Path, change: dict[str, str]) -> None:
     path = write_lines(tmp_path / "q.jsonl", ALL)
-    source = open_source([path], block=10)
+    source = open_questions([path], shard_size=10)
     write_lines(path, [*ALL[:12], {**ALL[12], **change}, *ALL[13:]])
-    assert len(Files().read(source.blocks[0])) == 10
+    assert len(QuestionFiles().read(source.shards[0])) == 10
     with pytest.raises(DataError, match="changed while it was read"):
-        Files().read(source.blocks[1])
+        QuestionFiles().read(source.shards[1])
     with pytest.raises(DataError, match="changed while it was read"):
         list(source.examples())
 
@@ -179,21 +179,21 @@ def test_skip_invalid_leaves_out_rows_of_tables(tmp_path: Path, caplog: pytest.L
     given = [write_lines(tmp_path / "q.jsonl", damaged), parquet(tmp_path / "q.parquet", damaged[:-1])]
     for path, left_out in zip(given, (2, 1), strict=True):
         with pytest.raises(DataError):
-            open_source([path])
-        source = open_source([path], block=3, skip_invalid=True)
+            open_questions([path])
+        source = open_questions([path], shard_size=3, skip_invalid=True)
         assert fields(source) == [ALL[0], *ALL[2:9]]
         assert source.total == 8
-        alone = [e for block in source.blocks for e in Files(skip_invalid=True).read(block)]
+        alone = [e for shard in source.shards for e in QuestionFiles(skip_invalid=True).read(shard)]
         assert alone == list(source.examples())
         assert f"left out {left_out} of" in caplog.text and '2 (id q1): "question" is missing' in caplog.text
     with pytest.raises(DataError):
-        open_source([write_lines(tmp_path / "q.jsonl", [{"id": 1}])], skip_invalid=True)
+        open_questions([write_lines(tmp_path / "q.jsonl", [{"id": 1}])], skip_invalid=True)
 
 
 def test_whole_numbers_are_ids(tmp_path: Path) -> None:
     numbered = [{**value, "id": n} for n, value in enumerate(ALL)]
     for path in (write_lines(tmp_path / "q.jsonl", numbered), parquet(tmp_path / "q.parquet", numbered)):
-        assert [e.id for e in open_source([path]).examples()] == [str(n) for n in range(COUNT)]
+        assert [e.id for e in open_questions([path]).examples()] == [str(n) for n in range(COUNT)]
 
 
 @pytest.mark.parametrize("name", ["q.csv", "q.tsv", "q.csv.gz", "q.jsonl.gz"])
@@ -210,9 +210,9 @@ def test_csv_gzip_and_utf_16_in_blocks(tmp_path: Path, name: str, encoding: str)
     content = text.encode(encoding)
     path = tmp_path / name
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-    source = open_source([path], block=7)
+    source = open_questions([path], shard_size=7)
     assert [e.id for e in source.examples()] == [value["id"] for value in ALL]
-    alone = [e for block in reversed(source.blocks) for e in reversed(Files().read(block))]
+    alone = [e for shard in reversed(source.shards) for e in reversed(QuestionFiles().read(shard))]
     assert alone == list(source.examples())[::-1]
     if "jsonl" not in name:
         assert alone[-1].context == ALL[0]["context"] + '\n"둘째 줄", 끝'
@@ -222,7 +222,7 @@ def test_csv_gzip_and_utf_16_in_blocks(tmp_path: Path, name: str, encoding: str)
 def test_what_is_no_table_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "q.jsonl").write_text(content)
     with pytest.raises(DataError, match=r"PDF|ZIP|komrc predict wrote"):
-        open_source([tmp_path / "q.jsonl"])
+        open_questions([tmp_path / "q.jsonl"])
 
 
 def test_standard_input_of_every_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,11 +238,11 @@ def test_standard_input_of_every_form(tmp_path: Path, monkeypatch: pytest.Monkey
     }
     for content in forms.values():
         monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
-        with sources.standard_input(["-"]) as data:
-            assert fields(open_source(data))[0] == {
+        with question_files.standard_input(["-"]) as data:
+            assert fields(open_questions(data))[0] == {
                 **ALL[0],
-                "context": fields(open_source(data))[0]["context"],
+                "context": fields(open_questions(data))[0]["context"],
             }
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"nothing\n")))
-    with pytest.raises(DataError, match="standard input"), sources.standard_input(["-"]) as data:
-        open_source(data)
+    with pytest.raises(DataError, match="standard input"), question_files.standard_input(["-"]) as data:
+        open_questions(data)

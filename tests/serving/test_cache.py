@@ -6,12 +6,12 @@ from fake_server import make_reader, make_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from komrc.serving.memory import Remembered, RememberingTokenizer, fingerprint
+from komrc.serving.cache import CachingTokenizer, LruCache, fingerprint
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 30)), max_size=60))
 def test_the_last_used_stay_and_the_room_is_kept(puts):
-    memory = Remembered(50)
+    memory = LruCache(50)
     kept = {}  # key -> weight, oldest first
     for key, weight in puts:
         memory.put(key, (key, weight), weight)
@@ -25,7 +25,7 @@ def test_the_last_used_stay_and_the_room_is_kept(puts):
 
 
 def test_what_is_too_heavy_is_not_kept():
-    memory = Remembered(10)
+    memory = LruCache(10)
     memory.put("small", 1, 5)
     memory.put("large", 2, 11)
     assert (memory.get("small"), memory.get("large")) == (1, None)
@@ -38,7 +38,7 @@ def test_fingerprints_keep_parts_apart():
 
 def test_a_long_text_is_encoded_once(monkeypatch):
     inner = make_tokenizer()
-    tokenizer = RememberingTokenizer(inner, 10_000)
+    tokenizer = CachingTokenizer(inner, 10_000)
     encoded = []
     encode = type(inner).encode_many
     monkeypatch.setattr(
@@ -54,6 +54,6 @@ def test_a_long_text_is_encoded_once(monkeypatch):
 
 def test_a_reader_answers_alike_with_memory():
     reader = make_reader()
-    remembering = reader.copy_with(tokenizer=RememberingTokenizer(reader.tokenizer, 10_000))
+    remembering = reader.copy_with(tokenizer=CachingTokenizer(reader.tokenizer, 10_000))
     pairs = [("언제?", "훈민정음은 1443년에 창제되었다. " * 20)] * 2
     assert remembering.read_many(pairs) == remembering.read_many(pairs) == reader.read_many(pairs)

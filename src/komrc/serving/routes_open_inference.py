@@ -14,15 +14,15 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Body, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from komrc import __version__
 from komrc.errors import InputError
-from komrc.serving.answering import Asked, Wishes
-from komrc.serving.errors import RefusedError
-from komrc.serving.schemas import CONTEXT, QUESTION
-from komrc.serving.service import REFUSALS, Service, only
-from komrc.types import NO_ANSWER
+from komrc.serving.answer_service import AnswerOptions, LocatedPair
+from komrc.serving.convert import best_answer
+from komrc.serving.errors import RejectedError
+from komrc.serving.schemas import CONTEXT, QUESTION, Lenient, error_responses
+from komrc.serving.state import AppState
 
 _INPUTS = ("question", "context")
 _VERSION = "1"
@@ -30,13 +30,7 @@ _BINARY = "binary_tensor_data"
 _OUTPUTS = {"answer": "BYTES", "score": "FP32", "start": "INT64", "end": "INT64"}
 
 
-class _Lenient(BaseModel):
-    """Parameters and fields of other servers are passed over, as the protocol asks."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
-class InputTensor(_Lenient):
+class InputTensor(Lenient):
     """The questions, or the contexts."""
 
     name: Literal["question", "context"]
@@ -47,13 +41,13 @@ class InputTensor(_Lenient):
     )
 
 
-class WantedOutput(_Lenient):
+class WantedOutput(Lenient):
     """An output that the caller asks for."""
 
     name: Literal["answer", "score", "start", "end"]
 
 
-class InferRequest(_Lenient):
+class InferRequest(Lenient):
     """Questions and contexts of one batch."""
 
     id: str | None = None
@@ -130,20 +124,20 @@ class ModelReadyResponse(BaseModel):
     ready: bool
 
 
-def add_open_inference(app: FastAPI, service: Service) -> None:
+def add_open_inference_routes(app: FastAPI, state: AppState) -> None:
     """Add the protocol's routes."""
-    own = service.options.model_name
+    own = state.options.model_name
     unknown: dict[int | str, dict[str, Any]] = {
-        404: {**REFUSALS[422], "description": "The server has no model of this name"}
+        404: {**error_responses(422)[422], "description": "The server has no model of this name"}
     }
 
     def check(model: str, request: Request) -> None:
         if model != own:
-            raise RefusedError(
+            raise RejectedError(
                 404, "unknown_model", "this server has no model of that name", fix=f"ask for {own}"
             )
         if request.path_params.get("version", _VERSION) != _VERSION:
-            raise RefusedError(
+            raise RejectedError(
                 404,
                 "unknown_model",
                 "the model has no such version",
@@ -153,7 +147,7 @@ def add_open_inference(app: FastAPI, service: Service) -> None:
     known = [Depends(check)]
     version = "/versions/{version}"
 
-    @app.get("/v2", tags=["Open Inference"], response_model=ServerMetadata, responses=only(401))
+    @app.get("/v2", tags=["Open Inference"], response_model=ServerMetadata, responses=error_responses(401))
     async def server() -> ServerMetadata:
         """What this server is."""
         return ServerMetadata(name="komrc", version=__version__, extensions=[_BINARY])
@@ -171,8 +165,8 @@ def add_open_inference(app: FastAPI, service: Service) -> None:
     )
     async def ready() -> JSONResponse:
         """Whether the server takes work."""
-        found = service.readiness.ready
-        return JSONResponse({"ready": found}, 200 if found else 503)
+        is_ready = state.readiness.ready
+        return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
 
     @app.get("/v2/models/{model}" + version, include_in_schema=False, dependencies=known)
     @app.get(
@@ -180,7 +174,7 @@ def add_open_inference(app: FastAPI, service: Service) -> None:
         tags=["Open Inference"],
         dependencies=known,
         response_model=ModelMetadata,
-        responses={**only(401, 503), **unknown},
+        responses={**error_responses(401, 503), **unknown},
     )
     async def metadata() -> ModelMetadata:
         """The model's tensors."""
@@ -191,7 +185,7 @@ def add_open_inference(app: FastAPI, service: Service) -> None:
         return ModelMetadata(
             name=own,
             versions=[_VERSION],
-            platform=f"komrc_{service.work().reader.engine.name}",
+            platform=f"komrc_{state.require_ready().reader.engine.name}",
             inputs=tensors(dict.fromkeys(_INPUTS, "BYTES")),
             outputs=tensors(_OUTPUTS),
         )
@@ -203,15 +197,15 @@ def add_open_inference(app: FastAPI, service: Service) -> None:
         dependencies=known,
         response_model=ModelReadyResponse,
         responses={
-            **only(401),
+            **error_responses(401),
             **unknown,
             503: {"model": ModelReadyResponse, "description": "Loading, or shutting down"},
         },
     )
     async def model_ready() -> JSONResponse:
         """Whether the model takes work."""
-        found = service.readiness.ready
-        return JSONResponse({"name": own, "ready": found}, 200 if found else 503)
+        is_ready = state.readiness.ready
+        return JSONResponse({"name": own, "ready": is_ready}, 200 if is_ready else 503)
 
     @app.post(
         "/v2/models/{model}" + version + "/infer",
@@ -225,13 +219,13 @@ def add_open_inference(app: FastAPI, service: Service) -> None:
         dependencies=known,
         response_model=InferResponse,
         response_model_exclude_none=True,
-        responses={**only(*REFUSALS), **unknown},
+        responses={**error_responses(), **unknown},
     )
     async def infer(body: Annotated[InferRequest, Body()]) -> InferResponse:
         """The best answer to each question; an empty one, at 0, where the context holds none."""
-        pairs, shape = _pairs(body.inputs)
-        outcome = await service.work().answer(pairs, Wishes())
-        best = [answers[0] if answers else NO_ANSWER for answers in outcome.answers]
+        pairs, shape = _located_pairs(body.inputs)
+        result = await state.require_ready().answer(pairs, AnswerOptions())
+        best = [best_answer(answers) for answers in result.answers]
         columns: dict[str, list[Any]] = {
             "answer": [one.text for one in best],
             "score": [one.score for one in best],
@@ -246,7 +240,7 @@ def add_open_inference(app: FastAPI, service: Service) -> None:
         return InferResponse(model_name=own, id=body.id, outputs=outputs)
 
 
-def _pairs(inputs: list[InputTensor]) -> tuple[list[Asked], list[int]]:
+def _located_pairs(inputs: list[InputTensor]) -> tuple[list[LocatedPair], list[int]]:
     """The pairs that the tensors hold, and the shape of the larger tensor."""
     texts: dict[str, list[tuple[str, str]]] = {}  # each text with its place in the request
     shapes: dict[str, list[int]] = {}
@@ -277,7 +271,7 @@ def _pairs(inputs: list[InputTensor]) -> tuple[list[Asked], list[int]]:
         )
     shape = shapes["question"] if len(questions) == count else shapes["context"]
     pairs = [
-        Asked(question, context, question_at, context_at)
+        LocatedPair(question, context, question_at, context_at)
         for (question, question_at), (context, context_at) in zip(
             *(column * (count if len(column) == 1 else 1) for column in (questions, contexts)), strict=True
         )

@@ -1,4 +1,4 @@
-"""From pairs to answers: admitted, remembered, tokenized, batched, decoded. Reader does the reading."""
+"""The pipeline of a request: checks, answer cache, admission, tokenization, batching, decoding."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from numpy.typing import NDArray
 from komrc.config import ReaderConfig, WindowConfig
 from komrc.errors import EngineError, InputError, KomrcError, UsageError
 from komrc.reader import EncodedBatch, Prediction, Reader
-from komrc.serving.batching import Batcher, Job, Part
-from komrc.serving.errors import RefusedError, past_deadline, too_busy, too_long
-from komrc.serving.memory import Remembered, RememberingTokenizer, fingerprint
+from komrc.serving.batching import Batcher, InferenceJob, Part
+from komrc.serving.cache import CachingTokenizer, LruCache, fingerprint
+from komrc.serving.errors import RejectedError, past_deadline, too_busy, too_long
 from komrc.serving.metrics import Metrics
 from komrc.serving.options import ServeOptions
 from komrc.serving.pace import Pace
 from komrc.types import Answer, Example
 from komrc.windows import batches
 
-_SPANS = 25_000_000  # spans of one context that decoding may weigh: about 100 MB
-_SURE, _SAFE = 0.9, 0.8  # of the time limit: more is refused; so much is advised
-_READ_AT_MOST = 8  # times a token of a text, where the request names how much windows share
-_PREPARING_THREADS = 2  # tokenizing and decoding; a long document must not hold up a short one
+_SPANS = 25_000_000  # spans of one context that decoding may rank: about 100 MB
+_REJECTED_ABOVE, _ADVISED = 0.9, 0.8  # shares of the time limit, for texts that are too long for it
+_MAX_READS = 8  # how often a token may be read, if the request sets the overlap of windows
+_PREPARING_THREADS = 2  # tokenizing and decoding; a short request is not blocked by a long document
 
 Progress = Callable[[int, int], None]
 
 
-class Asked(NamedTuple):
-    """A question on a text, and where in the request each of them is."""
+class LocatedPair(NamedTuple):
+    """A question on a text, and their places in the request, for error messages."""
 
     question: str
     context: str
@@ -44,10 +44,10 @@ class Asked(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """How one request wants its answers; None means as the model's settings say. Lengths in tokens.
+class AnswerOptions:
+    """What one request asks for; None means the model's own setting. Lengths in tokens.
 
-    ``names``: what the request calls them, where that is something else.
+    ``names``: the fields of the request that have another name than here.
     """
 
     top_k: int = 1
@@ -61,11 +61,11 @@ class Wishes:
     names: Mapping[str, str] = field(default_factory=dict)
 
     def at(self, name: str) -> str:
-        """Where in the request a wish is."""
+        """The field of the request for an option."""
         return self.names.get(name, name)
 
-    def in_the_requests_words(self, error: UsageError) -> InputError:
-        """What is wrong with lengths, by the names that the request has for them."""
+    def renamed_error(self, error: UsageError) -> InputError:
+        """The error about lengths, with the names of the request's fields."""
 
         def renamed(text: str) -> str:
             for own, sent in self.names.items():
@@ -79,8 +79,8 @@ class Wishes:
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What a request gets: ranked answers for each pair, and what they took (seconds)."""
+class RequestResult:
+    """Ranked answers for each pair of a request, and the seconds that each step took."""
 
     answers: list[tuple[Answer, ...]]
     cached: list[bool]
@@ -91,17 +91,17 @@ class Outcome:
     )
 
 
-class Answering:
-    """Answers requests with one reader. Belongs to one event loop."""
+class AnswerService:
+    """Answers requests with one reader, on one event loop."""
 
     def __init__(self, reader: Reader, options: ServeOptions, metrics: Metrics) -> None:
         tokenizer = reader.tokenizer
         if options.cache_context_chars:
-            tokenizer = RememberingTokenizer(tokenizer, options.cache_context_chars)
+            tokenizer = CachingTokenizer(tokenizer, options.cache_context_chars)
         self.reader = reader.copy_with(tokenizer=tokenizer)
         self._options = options
         self._metrics = metrics
-        self._known: Remembered[bytes, tuple[Answer, ...]] = Remembered(options.cache_answers)
+        self._cache: LruCache[bytes, tuple[Answer, ...]] = LruCache(options.cache_answers)
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="komrc-engine")
         self._threads = ThreadPoolExecutor(_PREPARING_THREADS, thread_name_prefix="komrc-text")
         self._batcher: Batcher[EncodedBatch] = Batcher(
@@ -116,53 +116,55 @@ class Answering:
         self._task = asyncio.ensure_future(self._batcher.serve())
 
     async def close(self) -> None:
-        """Stop the queue and the threads; what still waits is dropped."""
+        """Stop the queue and the threads; requests that still wait are dropped."""
         self._task.cancel()
         self._engine_thread.shutdown(wait=False, cancel_futures=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def answer(
-        self, pairs: Sequence[Asked], wishes: Wishes, on_progress: Progress | None = None
-    ) -> Outcome:
-        """Ranked answers of all pairs, at most ``wishes.top_k`` each.
+        self, pairs: Sequence[LocatedPair], options: AnswerOptions, on_progress: Progress | None = None
+    ) -> RequestResult:
+        """Ranked answers of all pairs, at most ``options.top_k`` each.
 
         Raises:
             InputError: a text or a length beyond the server's limits.
-            RefusedError: the queue is full, the text is too long for the time, or the time is up.
-            Exception: the engine failed on a batch that held a part of this request.
+            RejectedError: the queue is full, the text is too long for the time, or the time is up.
+            Exception: the engine failed on a batch with windows of this request.
         """
-        self._check(pairs, wishes)
-        reader = self._reader_for(pairs, wishes)
-        # Answers apart or in whole words have to be looked for: no more of them than are asked for.
-        sought = wishes.distinct or wishes.whole_words
-        count = wishes.top_k if sought else self._options.max_top_k
-        pick = partial(Reader.predict, top_k=count, distinct=wishes.distinct, whole_words=wishes.whole_words)
-        wanted = str((reader.config, pick.keywords))
-        keys = [fingerprint(wanted, one.question, one.context) for one in pairs]
-        found = {key: answers for key in keys if (answers := self._known.get(key)) is not None}
-        missing = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in found}
-        outcome = Outcome(answers=[], cached=[key in found for key in keys])
-        self._metrics.cache.labels("hit").inc(sum(outcome.cached))
-        self._metrics.cache.labels("miss").inc(len(keys) - sum(outcome.cached))
+        self._check(pairs, options)
+        reader = self._reader_for(pairs, options)
+        # Distinct or whole-word answers need a search of their own: find only as many as requested.
+        searched = options.distinct or options.whole_words
+        count = options.top_k if searched else self._options.max_top_k
+        pick = partial(
+            Reader.predict, top_k=count, distinct=options.distinct, whole_words=options.whole_words
+        )
+        settings = str((reader.config, pick.keywords))
+        keys = [fingerprint(settings, pair.question, pair.context) for pair in pairs]
+        cached = {key: answers for key in keys if (answers := self._cache.get(key)) is not None}
+        missing = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in cached}
+        result = RequestResult(answers=[], cached=[key in cached for key in keys])
+        self._metrics.cache.labels("hit").inc(sum(result.cached))
+        self._metrics.cache.labels("miss").inc(len(keys) - sum(result.cached))
         if missing:
             asked = list(missing.values())
             try:
                 with self._batcher.admitted(len(asked), self._windows(asked, reader)):
-                    fresh = await self._read(reader, asked, pick, outcome, on_progress)
+                    fresh = await self._read(reader, asked, pick, result, on_progress)
             except UsageError as error:
-                raise wishes.in_the_requests_words(error) from error
+                raise options.renamed_error(error) from error
             for key, answers in zip(missing, fresh, strict=True):
-                found[key] = answers
-                self._known.put(key, answers)
-        outcome.answers = [found[key][: wishes.top_k] for key in keys]
-        return outcome
+                cached[key] = answers
+                self._cache.put(key, answers)
+        result.answers = [cached[key][: options.top_k] for key in keys]
+        return result
 
     async def _read(
         self,
         reader: Reader,
-        pairs: Sequence[Asked],
+        pairs: Sequence[LocatedPair],
         pick: Callable[[Reader, EncodedBatch], list[Prediction]],
-        outcome: Outcome,
+        result: RequestResult,
         on_progress: Progress | None,
     ) -> list[tuple[Answer, ...]]:
         loop = asyncio.get_running_loop()
@@ -172,40 +174,40 @@ class Answering:
             async with asyncio.timeout(limit) as deadline:
 
                 def progress(done: int, total: int) -> None:
-                    if on_progress is not None:  # somebody watches: what gets on is not cut
+                    if on_progress is not None:  # the time limit is for the next progress only
                         deadline.reschedule(loop.time() + limit)
                         on_progress(done, total)
 
-                def judge(pace: Pace, rest: Sequence[int], present: float) -> RefusedError | None:
+                def check_pace(pace: Pace, rest: Sequence[int], present: float) -> RejectedError | None:
                     longest = max(pairs, key=lambda one: len(one.context)).context_at
-                    alone = pace.alone(encoded.windows.lengths.tolist())
-                    if alone > _SURE * limit:
+                    alone = pace.seconds_alone(encoded.windows.lengths.tolist())
+                    if alone > _REJECTED_ABOVE * limit:
                         characters = sum(len(one.context) for one in pairs)
-                        return too_long(limit, _rounded(_SAFE * characters * limit / alone), longest)
-                    if loop.time() + pace.beside(rest, present) > (deadline.when() or 0):
+                        return too_long(limit, _rounded(_ADVISED * characters * limit / alone), longest)
+                    if loop.time() + pace.seconds_shared(rest, present) > (deadline.when() or 0):
                         return too_busy(limit, self._batcher.retry_after(), longest)
                     return None
 
                 began = time.monotonic()
                 with self._batcher.preparing():
                     encoded = await loop.run_in_executor(self._threads, reader.prepare, examples)
-                outcome.seconds["tokenize"] = time.monotonic() - began
-                self._metrics.tokenize_seconds.observe(outcome.seconds["tokenize"])
-                job = Job(encoded, encoded.windows.lengths.tolist(), progress)
+                result.seconds["tokenize"] = time.monotonic() - began
+                self._metrics.tokenize_seconds.observe(result.seconds["tokenize"])
+                job = InferenceJob(encoded, encoded.windows.lengths.tolist(), progress)
                 if on_progress is None and sum(job.lengths) > self._options.max_batch_tokens:
-                    job.judge, job.judge_seconds = judge, limit / 4
-                outcome.windows, outcome.tokens = len(job.lengths), sum(job.lengths)
+                    job.check_pace, job.check_pace_seconds = check_pace, limit / 4
+                result.windows, result.tokens = len(job.lengths), sum(job.lengths)
                 await self._batcher.infer(job)
-                outcome.seconds["queue"], outcome.seconds["infer"] = job.queue_seconds, job.infer_seconds
+                result.seconds["queue"], result.seconds["infer"] = job.queue_seconds, job.infer_seconds
                 began = time.monotonic()
                 predictions = await loop.run_in_executor(self._threads, pick, reader, encoded)
-                outcome.seconds["decode"] = time.monotonic() - began
+                result.seconds["decode"] = time.monotonic() - began
         except TimeoutError:
             raise past_deadline(limit) from None
         return [prediction.answers for prediction in predictions]
 
     def _run(self, parts: list[Part[EncodedBatch]]) -> None:
-        """Run the windows of several requests, like lengths together. On the engine thread."""
+        """Run windows of several requests, similar lengths together. Called on the engine thread."""
         owners = [(encoded, n) for encoded, windows in parts for n in windows]
         lengths: NDArray[np.int64] = np.concatenate(
             [encoded.windows.lengths[windows] for encoded, windows in parts]
@@ -222,65 +224,67 @@ class Answering:
             except Exception as error:
                 raise EngineError(f"failed ({error})", where=f"engine {self.reader.engine.name}") from error
 
-    def _check(self, pairs: Sequence[Asked], wishes: Wishes) -> None:
-        options = self._options
-        if len(pairs) > options.max_inputs:
+    def _check(self, pairs: Sequence[LocatedPair], options: AnswerOptions) -> None:
+        limits = self._options
+        if len(pairs) > limits.max_inputs:
             raise InputError(
-                f"{len(pairs)} pairs are too many", fix=f"send at most {options.max_inputs} at a time"
+                f"{len(pairs)} pairs are too many", fix=f"send at most {limits.max_inputs} at a time"
             )
         for name, value, limit in (
-            ("top_k", wishes.top_k, options.max_top_k),
-            ("max_answer_tokens", wishes.max_answer_tokens or 0, options.max_answer_tokens),
+            ("top_k", options.top_k, limits.max_top_k),
+            ("max_answer_tokens", options.max_answer_tokens or 0, limits.max_answer_tokens),
         ):
             if value > limit:
                 raise InputError(
-                    f"{value} is too much", where=wishes.at(name), fix=f"ask for at most {limit}"
+                    f"{value} is too much", where=options.at(name), fix=f"ask for at most {limit}"
                 )
         for question, context, question_at, context_at in pairs:
-            _check_text(question, question_at, options.max_question_chars)
-            _check_text(context, context_at, options.max_context_chars)
-            longest = wishes.max_answer_tokens or self.reader.config.decoding.max_answer_tokens
+            _check_text(question, question_at, limits.max_question_chars)
+            _check_text(context, context_at, limits.max_context_chars)
+            longest = options.max_answer_tokens or self.reader.config.decoding.max_answer_tokens
             if longest * len(context) > _SPANS:
                 raise InputError(
                     "answers may not be so long in so long a text",
-                    where=wishes.at("max_answer_tokens"),
+                    where=options.at("max_answer_tokens"),
                     fix=f"ask for at most {_SPANS // len(context)}, or send less text",
                 )
 
-    def _reader_for(self, pairs: Sequence[Asked], wishes: Wishes) -> Reader:
-        """The reader with this request's settings; same model, same tokenizer."""
-        own, windows = self.reader.config, self.reader.config.windows
-        longest = wishes.max_seq_length or windows.max_seq_length
-        question = wishes.max_query_length or min(windows.max_query_length, max(1, longest // 2))
-        stride = windows.doc_stride
-        if wishes.window_overlap is not None:  # Hugging Face counts what windows share, we count the step
+    def _reader_for(self, pairs: Sequence[LocatedPair], options: AnswerOptions) -> Reader:
+        """The reader with this request's settings; it shares model and tokenizer."""
+        own = self.reader.config
+        longest = options.max_seq_length or own.windows.max_seq_length
+        question = options.max_query_length or min(own.windows.max_query_length, max(1, longest // 2))
+        stride = own.windows.doc_stride
+        # Hugging Face's stride is the overlap of windows; ours is the step between their starts.
+        if options.window_overlap is not None:
             encoded = self.reader.tokenizer.encode_many([one.question for one in pairs])
             question = max(1, min(max(map(len, encoded), default=1), question))
         room = longest - question - self.reader.tokenizer.template.special_tokens
-        if wishes.window_overlap is not None and room > 0:
-            stride = room - wishes.window_overlap
-            least = -(-room // _READ_AT_MOST)
+        if options.window_overlap is not None and room > 0:
+            stride = room - options.window_overlap
+            least = -(-room // _MAX_READS)
             if stride < least:
                 raise InputError(
                     f"windows that have room for {room} tokens of the text may not share so many",
-                    where=wishes.at("window_overlap"),
+                    where=options.at("window_overlap"),
                     fix=f"use a doc_stride of at most {room - least}",
                 )
-        elif wishes.max_seq_length is not None:
+        elif options.max_seq_length is not None:
             stride = max(1, min(stride, room))
         decoding = own.decoding
+        no_answer = decoding.allow_no_answer if options.no_answer is None else options.no_answer
         config = ReaderConfig(
             WindowConfig(longest, stride, question),
             replace(
                 decoding,
-                max_answer_tokens=wishes.max_answer_tokens or decoding.max_answer_tokens,
-                allow_no_answer=(decoding.allow_no_answer if wishes.no_answer is None else wishes.no_answer),
+                max_answer_tokens=options.max_answer_tokens or decoding.max_answer_tokens,
+                allow_no_answer=no_answer,
             ),
         )
         return self.reader if config == own else self.reader.copy_with(config=config)
 
-    def _windows(self, pairs: Sequence[Asked], reader: Reader) -> int:
-        """The most windows these pairs may be cut into: a token has at least a character."""
+    def _windows(self, pairs: Sequence[LocatedPair], reader: Reader) -> int:
+        """An upper bound for the windows of these pairs: a token has at least one character."""
         config = reader.config.windows
         room = config.max_seq_length - config.max_query_length - reader.tokenizer.template.special_tokens
         step = max(1, min(config.doc_stride, room))

@@ -1,11 +1,11 @@
-"""Offsets in UTF-16 units, and the clean-up of white space of 2020."""
+"""Offsets in UTF-16 units, and the white space clean-up of 2020."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-class Utf16:
+class Utf16Offsets:
     """Code-point offsets of one text as offsets in UTF-16 units, which JavaScript's strings count."""
 
     def __init__(self, text: str) -> None:
@@ -24,7 +24,7 @@ _CLEANED = (
 
 
 def clean_up_tokenization(text: str) -> str:
-    """What ``cleanup_tokenization_spaces`` meant in 2020: no space before punctuation and English endings."""
+    """``cleanup_tokenization_spaces`` of 2020: no space before punctuation and English endings."""
     for spaced, close in _CLEANED:
         text = text.replace(spaced, close)
     return text

@@ -1,7 +1,6 @@
-"""Files by path or URL: found, read, and written whole or not at all.
+"""Files by path or URL: find, read, and write atomically.
 
-What is behind a URL is read and written by pyarrow where it knows the kind (s3, gs, hdfs, abfs), else by
-fsspec.
+URLs of s3, gs, hdfs and abfs are read and written by pyarrow if it is installed, other URLs by fsspec.
 """
 
 from __future__ import annotations
@@ -16,21 +15,22 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from komrc import storage
-from komrc.errors import DataError, KomrcError, StorageError, UsageError
+from komrc.errors import DataError, KomrcError, StorageError, UsageError, first_line
 
 _BUFFER = 1 << 20  # bytes asked for at once
 _OF_PYARROW = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
-_OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")  # an object is there when all of it is
+# In these, an object becomes visible when it is complete.
+_OBJECT_STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
 
 
-def normal(name: str | Path) -> str:
-    """A URL as it is, a path from the root on, so that it means the same in every process."""
-    path = local(name)
+def absolute_url(name: str | Path) -> str:
+    """A URL unchanged, a path made absolute, so that it is valid in every process."""
+    path = as_local_path(name)
     return str(name) if path is None else str(path.absolute())
 
 
-def local(name: str | Path) -> Path | None:
-    """The path of a file on this machine's file systems, None for what is behind a URL."""
+def as_local_path(name: str | Path) -> Path | None:
+    """The path of a local file; None for a URL other than ``file://``."""
     if isinstance(name, Path):
         return name
     if name.startswith("file://"):
@@ -48,25 +48,26 @@ def suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
 
-# --- finding and reading -----------------------------------------------------------------------------------
+# --- find and read -----------------------------------------------------------------------------------
 
 
-def files_of(name: str, suffixes: tuple[str, ...]) -> list[str]:
-    """The file itself, or all files below a folder whose names end so, in the order of their names.
+def find_files(name: str, suffixes: tuple[str, ...]) -> list[str]:
+    """The file itself, or all files below a folder with one of the suffixes, sorted by name.
 
-    Names that begin with a dot or an underscore are left out. Raises DataError where a folder has none.
+    Names that begin with a dot or an underscore are left out. Raises DataError if the folder has no such
+    file.
     """
-    path = local(name)
+    path = as_local_path(name)
     if path is not None:
         if not path.is_dir():
             return [str(path)]
-        below = [found.relative_to(path).as_posix() for found in path.rglob("*") if found.is_file()]
+        below = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
     elif name.lower().endswith(suffixes):
         return [name]
     else:
         system, root = _resolve(name)
         with _explained(name, DataError, "read"):
-            below = [_below(found, root) for found in system.find(root)]
+            below = [_below(file, root) for file in system.find(root)]
     chosen = [
         inner
         for inner in sorted(below)
@@ -79,24 +80,24 @@ def files_of(name: str, suffixes: tuple[str, ...]) -> list[str]:
     return [join(name, inner) for inner in chosen]
 
 
-def names(folder: str) -> set[str]:
-    """The names in a folder, none where there is no such folder. Raises StorageError."""
-    path = local(folder)
+def list_names(folder: str) -> set[str]:
+    """The names in a folder; empty if the folder does not exist. Raises StorageError."""
+    path = as_local_path(folder)
     with _explained(folder, StorageError, "read"):
         try:
             if path is not None:
                 return {entry.name for entry in path.iterdir()}
             system, root = _resolve(folder)
             system.invalidate_cache(root)
-            return {_below(found, root) for found in system.ls(root, detail=False)}
+            return {_below(entry, root) for entry in system.ls(root, detail=False)}
         except FileNotFoundError:
             return set()
 
 
 @contextlib.contextmanager
-def reading(name: str) -> Iterator[BinaryIO]:
-    """A file to read, buffered. Raises DataError where it can't be opened or read."""
-    path = local(name)
+def open_read(name: str) -> Iterator[BinaryIO]:
+    """Open a file for buffered reading. Raises DataError if it can't be opened or read."""
+    path = as_local_path(name)
     with _explained(name, DataError, "read"):
         if path is not None:
             with path.open("rb") as file:
@@ -107,15 +108,15 @@ def reading(name: str) -> Iterator[BinaryIO]:
             yield buffered
 
 
-# --- writing -----------------------------------------------------------------------------------------------
+# --- write -----------------------------------------------------------------------------------------------
 
 
 def write_bytes(name: str, data: bytes) -> None:
-    """Write a file, whole or not at all: by a rename, or, into an object store, in one piece.
+    """Write a file atomically: by a rename, or as one object in an object store.
 
     Raises StorageError.
     """
-    path = local(name)
+    path = as_local_path(name)
     if path is not None:
         storage.write_bytes(path, data)
         return
@@ -137,8 +138,8 @@ def write_bytes(name: str, data: bytes) -> None:
 
 
 def remove(name: str) -> None:
-    """Remove a file, if it is there. Raises StorageError."""
-    path = local(name)
+    """Remove a file if it exists. Raises StorageError."""
+    path = as_local_path(name)
     with _explained(name, StorageError, "removed"), contextlib.suppress(FileNotFoundError):
         if path is not None:
             path.unlink()
@@ -147,7 +148,7 @@ def remove(name: str) -> None:
             system.rm_file(inner)
 
 
-# --- behind URLs -------------------------------------------------------------------------------------------
+# --- URLs -------------------------------------------------------------------------------------------
 
 
 def _scheme(url: str) -> str:
@@ -155,19 +156,21 @@ def _scheme(url: str) -> str:
 
 
 def _resolve(url: str) -> tuple[Any, str]:
-    """An fsspec file system and the path in it. Raises UsageError for what can't be reached from here."""
+    """An fsspec file system and the path in it. Raises UsageError if its package is missing, StorageError
+    if it can't be reached.
+    """
     scheme, _, rest = url.partition("://")
     host, slash, inner = rest.partition("/")
     try:
         system, root = _open_system(f"{scheme}://{host}{slash}")
     except (ImportError, ValueError) as error:
         raise UsageError(
-            f"can't be reached ({_first_line(error)})",
+            f"can't be reached ({_reason(error)})",
             where=url,
-            fix="run pip install 'komrc[ray]' for s3 and gs, or install what fsspec names for others",
+            fix="run pip install 'komrc[ray]' for s3 and gs, or install what fsspec needs for others",
         ) from error
     except Exception as error:
-        raise StorageError(f"can't be reached ({_first_line(error)})", where=url) from error
+        raise StorageError(f"can't be reached ({_reason(error)})", where=url) from error
     return system, f"{root.rstrip('/')}/{inner}" if inner else root
 
 
@@ -181,36 +184,36 @@ def _open_system(root: str) -> tuple[Any, str]:
         from fsspec.implementations.arrow import ArrowFSWrapper
         from pyarrow.fs import FileSystem
 
-        if _scheme(root) == "s3":  # one request instead of three for what is small
-            with contextlib.suppress(ValueError):  # older versions don't know it
+        if _scheme(root) == "s3":  # one request instead of three for a small file
+            with contextlib.suppress(ValueError):  # older versions of pyarrow don't know the option
                 system, path = FileSystem.from_uri(f"{root}?allow_delayed_open=true")
                 return ArrowFSWrapper(system), path
         system, path = FileSystem.from_uri(root)
         return ArrowFSWrapper(system), path
-    found: tuple[Any, str] = fsspec.core.url_to_fs(root)
-    return found
+    opened: tuple[Any, str] = fsspec.core.url_to_fs(root)
+    return opened
 
 
 def _below(path: str, root: str) -> str:
     return path.strip("/").removeprefix(root.strip("/")).lstrip("/")
 
 
-def _first_line(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return (str(error).strip() or type(error).__name__).split("\n")[0]
+    return first_line(error)
 
 
 @contextlib.contextmanager
 def _explained(name: str, kind: type[DataError | StorageError], what: str) -> Iterator[None]:
-    """Turn what a file system says into one message; each kind of store has exceptions of its own."""
+    """Turn the exceptions of a file system, which each kind of store has of its own, into one message."""
     try:
         yield
     except (KomrcError, MemoryError):
         raise
     except OSError as error:
-        raise kind(f"can't be {what} ({_first_line(error)})", where=name) from error
+        raise kind(f"can't be {what} ({_reason(error)})", where=name) from error
     except Exception as error:
-        if local(name) is not None:
+        if as_local_path(name) is not None:
             raise
-        raise kind(f"can't be {what} ({_first_line(error)})", where=name) from error
+        raise kind(f"can't be {what} ({_reason(error)})", where=name) from error

@@ -1,4 +1,4 @@
-"""The model of a run, the same wherever it is loaded."""
+"""A reference to the model of a run. It loads the same model in every process, or raises an error."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from komrc.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """A reader that can be loaded anywhere, and is the same there or refused."""
+class ModelRef:
+    """A model that other processes and hosts can load; ``sha256`` proves that it is the same there."""
 
     source: str | None  # folder or hub id; None: the embedded model
     engine: EngineName
     trim_particles: Literal["kiwi"] | None
     sha256: str
     model_type: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)  # in place of the folder's
+    settings: Mapping[str, Any] = field(default_factory=dict)  # override those of the folder
     version: str = __version__
 
     @classmethod
@@ -37,15 +37,15 @@ class Model:
         trim_particles: Literal["kiwi"] | None = None,
         model_type: str | None = None,
         settings: Mapping[str, Any] | None = None,
-    ) -> Model:
-        """The model as it is here; "auto" is resolved here, too. Raises HubError, ModelError, EngineError."""
+    ) -> ModelRef:
+        """The reference to a local model, with "auto" resolved. Raises HubError, ModelError, EngineError."""
         folder = hub.resolve(source)
-        named = str(folder.absolute()) if source is not None and Path(source).is_dir() else source
+        name = str(folder.absolute()) if source is not None and Path(source).is_dir() else source
         chosen = chosen_engine(folder, engine)
-        return cls(named, chosen, trim_particles, _digest(folder), model_type, dict(settings or {}))
+        return cls(name, chosen, trim_particles, _digest(folder), model_type, dict(settings or {}))
 
     def identity(self) -> dict[str, str]:
-        """What answers depend on, by name."""
+        """What the answers depend on, by name."""
         return {
             "model": self.sha256,
             "engine": self.engine,
@@ -55,17 +55,17 @@ class Model:
         }
 
     def load(self) -> Reader:
-        """Load it. Raises ModelError where the model or KoMRC here is another one."""
+        """Load the model. Raises ModelError if the model or the version of KoMRC differs from the run's."""
         folder = hub.resolve(self.source)
         if __version__ != self.version:
             raise ModelError(
-                f"KoMRC is {__version__} here, and the run began with {self.version}",
+                f"KoMRC is {__version__} here, but the run began with {self.version}",
                 where=platform.node(),
                 fix="install the same version on every host",
             )
         if _digest(folder) != self.sha256:
             raise ModelError(
-                "not the model that the run began with",
+                "is not the model that the run began with",
                 where=f"{platform.node()}:{folder}",
                 fix="give every host the same files",
             )
@@ -79,7 +79,8 @@ class Model:
 
 
 def _digest(folder: Path) -> str:
-    """Of the model's own files by name and content: changes when the model is trained again, and not when
-    answers or a README are written beside it."""
-    facts = [f"{storage.sha256_file(path)} {path.name}" for path in files.own_files(folder)]
-    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+    """Hash of the names and contents of the model's own files. Other files in the folder, such as answers
+    or a README, do not change it.
+    """
+    lines = [f"{storage.sha256_file(path)} {path.name}" for path in files.own_files(folder)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""Questions from data files of every form, in blocks that can be read alone.
+"""Questions from data files of every form, in shards that can be read separately.
 
-The whole data is looked through first: damaged questions and repeated ids are known before the first
-answer. Each block carries the hash of its questions, so that a file that changes meanwhile is noticed.
+All data is validated first: damaged questions and repeated ids are reported before the first answer. Each
+shard has the hash of its questions, so that a change of the file during the run is noticed.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from komrc.data.checks import Checker
 from komrc.data.read import refuse_prediction_row
 from komrc.data.tables import SUFFIXES, form_of, is_table, plain, table
 from komrc.errors import DataError, Problem
-from komrc.predicting import places
+from komrc.predicting import fs
 from komrc.types import Example
 
-BLOCK = 1000  # questions
+SHARD_SIZE = 1000  # questions
 _PROBLEMS_SHOWN = 20
 _FORM = 'write one JSON object a line: {"id": "…", "question": "…", "context": "…"}'
-_ROW = replace(PREDICTING, unique_ids=False)  # repeated ids are looked for on the disk, over all files
+_ROW = replace(PREDICTING, unique_ids=False)  # repeated ids are searched in all files together, see _Ids
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """Questions that stand one after the other in a file.
+class ShardSpec:
+    """Consecutive questions of one file.
 
-    ``first`` and ``last`` say where, half-open: bytes of JSON Lines, rows of Parquet, questions of JSON.
+    ``first`` and ``last`` are half-open positions: bytes of JSON Lines, rows of Parquet, questions of JSON.
     """
 
     number: int
@@ -52,61 +52,65 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """The questions, checked, in their order.
+class QuestionSet:
+    """The validated questions of a run, in the order of the files.
 
-    ``sha256`` is of the questions, file by file. ``repeated`` is an id that stands more than once, where
-    there is one.
+    ``sha256`` is the hash of all questions, file by file. ``repeated`` is an id that occurs more than once,
+    or None.
     """
 
-    blocks: tuple[Block, ...]
+    shards: tuple[ShardSpec, ...]
     total: int
     sha256: str
     repeated: str | None
-    files: Files
+    files: QuestionFiles
 
     def examples(self, skip: int = 0) -> Iterator[Example]:
-        """All of them, or those behind the first ``skip``, in the memory that a block needs."""
-        for block in self.blocks:
-            if skip >= block.count:
-                skip -= block.count
+        """All questions after the first ``skip``. Only one shard is in memory at a time."""
+        for shard in self.shards:
+            if skip >= shard.count:
+                skip -= shard.count
                 continue
-            yield from self.files.read(block)[skip:]
+            yield from self.files.read(shard)[skip:]
             skip = 0
 
 
-def open_source(data: Sequence[str | Path], *, skip_invalid: bool = False, block: int = BLOCK) -> Source:
-    """Look through files, folders and URLs, in this order.
+def open_questions(
+    data: Sequence[str | Path], *, skip_invalid: bool = False, shard_size: int = SHARD_SIZE
+) -> QuestionSet:
+    """Validate the questions of files, folders and URLs, in this order.
 
     Args:
         skip_invalid: leave damaged questions out; the log names them.
-        block: questions of a block; the last one of a file has fewer.
+        shard_size: questions of a shard; the last shard of a file may have fewer.
 
     Raises DataError with the problems of the first file that has any, UsageError for a URL that can't be
     reached from here.
     """
-    blocks: list[Block] = []
+    shards: list[ShardSpec] = []
     whole = hashlib.sha256()
-    files = Files(skip_invalid=skip_invalid)
+    files = QuestionFiles(skip_invalid=skip_invalid)
     with contextlib.ExitStack() as stack:
         ids = _Ids(stack)
         for name in data:
-            for file in places.files_of(places.normal(name), SUFFIXES):
-                blocks += _scan(files.open(file), block, len(blocks), ids, whole, skip_invalid=skip_invalid)
+            for file in fs.find_files(fs.absolute_url(name), SUFFIXES):
+                shards += _scan(
+                    files.open(file), shard_size, len(shards), ids, whole, skip_invalid=skip_invalid
+                )
                 whole.update(b"file")
-        if not blocks:
+        if not shards:
             raise DataError("holds no question", where=" ".join(map(str, data)), fix=_FORM)
         suspects = ids.suspects()
-    total = sum(b.count for b in blocks)
-    source = Source(tuple(blocks), total, whole.hexdigest(), None, files)
+    total = sum(b.count for b in shards)
+    source = QuestionSet(tuple(shards), total, whole.hexdigest(), None, files)
     return replace(source, repeated=_first_repeated(source.examples(), suspects)) if suspects else source
 
 
 @contextlib.contextmanager
 def standard_input(data: Sequence[str]) -> Iterator[Sequence[str]]:
-    """The data with "-" replaced by a temporary file that holds standard input.
+    """The data with "-" replaced by a temporary copy of standard input.
 
-    What it holds is seen from its first bytes: Parquet, JSON (or JSON Lines), else CSV or TSV.
+    The form is detected from the first bytes: Parquet, JSON (or JSON Lines), else CSV or TSV.
     """
     if "-" not in data:
         yield data
@@ -124,33 +128,33 @@ def standard_input(data: Sequence[str]) -> Iterator[Sequence[str]]:
             raise
 
 
-def refuse_repeated_ids(source: Source, fix: str) -> None:
-    """Raises DataError where an id stands more than once."""
+def check_unique_ids(source: QuestionSet, fix: str) -> None:
+    """Raises DataError if an id occurs more than once."""
     if source.repeated is not None:
-        raise DataError(f"the id {source.repeated} stands more than once", fix=fix)
+        raise DataError(f"the id {source.repeated} occurs more than once", fix=fix)
 
 
 def _scan(
     opened: _File, size: int, number: int, ids: _Ids, whole: hashlib._Hash, *, skip_invalid: bool
-) -> Iterator[Block]:
+) -> Iterator[ShardSpec]:
     problems: list[Problem] = []
     total = wrong = count = first = 0
     digest = hashlib.sha256()
-    for end, found in opened.rows(0, None):
+    for end, row in opened.rows(0, None):
         total += 1
-        if isinstance(found, Problem):
+        if isinstance(row, Problem):
             wrong += 1
-            problems += [found] if wrong <= _PROBLEMS_SHOWN else []
+            problems += [row] if wrong <= _PROBLEMS_SHOWN else []
             continue
         if wrong and not skip_invalid:
             continue
-        ids.add(found.id)
-        raw = _bytes(found)
+        ids.add(row.id)
+        raw = _bytes(row)
         digest.update(raw)
         whole.update(raw)
         count += 1
         if count == size:
-            yield Block(number, opened.name, first, end, count, digest.hexdigest())
+            yield ShardSpec(number, opened.name, first, end, count, digest.hexdigest())
             number, first, count, digest = number + 1, end, 0, hashlib.sha256()
     if wrong and not (skip_invalid and wrong < total):
         raise DataError(
@@ -163,11 +167,13 @@ def _scan(
         named = "; ".join(map(str, problems[:_PROBLEMS_SHOWN]))
         logger.warning("%s: left out %d of %d %s: %s", opened.name, wrong, total, opened.unit, named)
     if count:
-        yield Block(number, opened.name, first, end, count, digest.hexdigest())
+        yield ShardSpec(number, opened.name, first, end, count, digest.hexdigest())
 
 
 def _bytes(example: Example) -> bytes:
-    """What identifies a question, with lengths, so that no two have the same."""
+    """The bytes to hash for a question; lengths come first, so that different questions give different
+    bytes.
+    """
     texts = [text.encode("utf-8") for text in (example.id, example.question, example.context)]
     return b"".join(part for text in texts for part in (len(text).to_bytes(8, "little"), text))
 
@@ -175,45 +181,45 @@ def _bytes(example: Example) -> bytes:
 # --- files -------------------------------------------------------------------------------------------------
 
 
-class Files:
-    """Opens data files and keeps the last one: a JSON file is parsed whole."""
+class QuestionFiles:
+    """Opens data files and keeps the last one open, since a JSON file is parsed as a whole."""
 
     def __init__(self, *, skip_invalid: bool = False) -> None:
         self.skip_invalid = skip_invalid
         self._last: _File | None = None
 
     def open(self, name: str) -> _File:
-        """The file, from memory if it was the last one. Raises DataError, StorageError."""
+        """Open the file, or return it if it was the last one. Raises DataError, StorageError."""
         if self._last is None or self._last.name != name:
             self._last = None  # frees it
             self._last = _open(name, skip_invalid=self.skip_invalid)
         return self._last
 
-    def read(self, block: Block) -> list[Example]:
-        """The questions of a block. Raises DataError where they are not what they were."""
-        found = [item for _, item in self.open(block.file).rows(block.first, block.last)]
-        examples = [item for item in found if isinstance(item, Example)]
+    def read(self, shard: ShardSpec) -> list[Example]:
+        """The questions of a shard. Raises DataError if the file has changed since it was validated."""
+        rows = [row for _, row in self.open(shard.file).rows(shard.first, shard.last)]
+        examples = [item for item in rows if isinstance(item, Example)]
         digest = hashlib.sha256()
         for example in examples:
             digest.update(_bytes(example))
-        damaged = len(examples) < len(found) and not self.skip_invalid
-        if damaged or digest.hexdigest() != block.sha256:
+        damaged = len(examples) < len(rows) and not self.skip_invalid
+        if damaged or digest.hexdigest() != shard.sha256:
             raise DataError(
                 "changed while it was read",
-                where=block.file,
+                where=shard.file,
                 fix="start again when it is complete",
-                problems=[item for item in found if isinstance(item, Problem)][:_PROBLEMS_SHOWN],
+                problems=[item for item in rows if isinstance(item, Problem)][:_PROBLEMS_SHOWN],
             )
         return examples
 
 
 class _File(Protocol):
     name: str
-    unit: str  # what its questions stand in, as "lines"
-    form: str  # what to do about a damaged one
+    unit: str  # what a question is in this file, in the plural: "lines"
+    form: str  # how to correct a damaged one
 
     def rows(self, first: int, last: int | None) -> Iterator[tuple[int, Example | Problem]]:
-        """What stands from ``first`` on, each with where it ends."""
+        """The rows from ``first`` to ``last``, each with the position after it."""
         ...
 
 
@@ -222,7 +228,7 @@ def _open(name: str, *, skip_invalid: bool) -> _File:
 
 
 class _Document:
-    """A JSON file, parsed whole."""
+    """A JSON file, parsed as a whole."""
 
     unit, form = "questions", "correct them"
 
@@ -246,7 +252,7 @@ class _Rows:
     def __init__(self, name: str) -> None:
         self.name = name
         self._copies = contextlib.ExitStack()  # a temporary copy is removed with this object
-        opened = self._copies.enter_context(plain(name, partial(places.reading, name)))
+        opened = self._copies.enter_context(plain(name, partial(fs.open_read, name)))
         self._table = table(name, opened, _ROW.columns())
         self.unit, self.form = self._table.unit, self._table.form
 
@@ -263,13 +269,13 @@ class _Rows:
 
 @contextlib.contextmanager
 def _on_disk(name: str) -> Iterator[Path]:
-    """The file as a path; what is behind a URL is copied to a temporary file."""
-    path = places.local(name)
+    """The file as a path; a file at a URL is copied to a temporary file."""
+    path = fs.as_local_path(name)
     if path is not None:
         yield path
         return
     with tempfile.NamedTemporaryFile(prefix="komrc-", suffix=f"-{Path(name).name}") as copy:
-        with places.reading(name) as file:
+        with fs.open_read(name) as file:
             shutil.copyfileobj(file, copy)
         copy.flush()
         yield Path(copy.name)
@@ -279,9 +285,9 @@ def _on_disk(name: str) -> Iterator[Path]:
 
 
 class _Ids:
-    """Finds ids that may stand more than once, with hashes on the disk: 8 bytes an id, no memory."""
+    """Finds ids that may occur more than once, with hashes on disk (8 bytes an id) instead of in memory."""
 
-    _PARTS = 64  # temporary files; each is looked at alone
+    _PARTS = 64  # temporary files; only one is loaded at a time
 
     def __init__(self, stack: contextlib.ExitStack) -> None:
         self._parts: list[BinaryIO] = []
@@ -295,12 +301,12 @@ class _Ids:
 
     def suspects(self) -> set[bytes]:
         """Hashes that were added more than once."""
-        found: set[bytes] = set()
+        repeated: set[bytes] = set()
         for part in self._parts:
             part.seek(0)
             keys, counts = np.unique(np.frombuffer(part.read(), "V8").view("<u8"), return_counts=True)
-            found.update(key.tobytes() for key in keys[counts > 1])
-        return found
+            repeated.update(key.tobytes() for key in keys[counts > 1])
+        return repeated
 
 
 def _key(name: str) -> bytes:

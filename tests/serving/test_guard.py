@@ -12,9 +12,9 @@ from fake_server import make_reader
 from starlette.testclient import TestClient
 
 from komrc.serving.app import create_app
-from komrc.serving.gate import Readiness
-from komrc.serving.loading import Loaded
+from komrc.serving.loading import LoadedModel
 from komrc.serving.options import ServeOptions
+from komrc.serving.state import Readiness
 
 BODY = {"inputs": {"question": "언제?", "context": "1443년에."}}
 JSON = {"content-type": "application/json"}
@@ -191,7 +191,7 @@ def test_loading_and_draining_are_told_apart():
 
     def load(_):
         go.wait(10)
-        return Loaded(make_reader(), {})
+        return LoadedModel(make_reader(), {})
 
     with TestClient(create_app(ServeOptions(), load, readiness=readiness), "http://localhost") as web:
         for state in ("loading", "draining"):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from komrc.answers import whole_words
-from komrc.serving.texts import Utf16, clean_up_tokenization
+from komrc.serving.spans import Utf16Offsets, clean_up_tokenization
 from komrc.types import Span
 
 texts = st.text(st.sampled_from("가나 .\n!?😀한’a"), min_size=1, max_size=60)
@@ -21,7 +21,7 @@ def spans(draw):
 
 @given(st.text())
 def test_utf16_offsets_are_those_of_the_encoding(text):
-    units = Utf16(text)
+    units = Utf16Offsets(text)
     for n in range(len(text) + 1):
         assert units.offset(n) == len(text[:n].encode("utf-16-le", "surrogatepass")) // 2
 
