@@ -19,7 +19,7 @@ from komrc.errors import StorageError, TrainingError, UsageError
 from komrc.reader import Reader
 from komrc.training import checkpoints
 from komrc.training.options import TrainingOptions
-from komrc.training.run import train
+from komrc.training.train import train
 from komrc.training.trainer import SpanTrainer
 
 Options = Callable[..., TrainingOptions]
@@ -192,7 +192,7 @@ def test_a_signal_saves_and_ends_and_the_run_goes_on_to_the_same_end(
 
         patch.setattr(SpanTrainer, "training_step", training_step)
         # The second signal within a step would end the process.
-        patch.setattr("komrc.training.stopping.os._exit", lambda _: None)
+        patch.setattr("komrc.training.signals.os._exit", lambda _: None)
         assert train(options("cut", save_steps=-1)).exit_code == code
     assert not (tmp_path / "cut/model.safetensors").exists()
     found = checkpoints.newest(tmp_path / "cut")
@@ -214,7 +214,7 @@ def test_a_signal_during_an_evaluation_is_made_up_for(
             return true_run(self, batch)
 
         patch.setattr(TorchEngine, "run", run)
-        patch.setattr("komrc.training.stopping.os._exit", lambda _: None)
+        patch.setattr("komrc.training.signals.os._exit", lambda _: None)
         cut = train(options("cut", eval_steps=2, save_steps=-1, per_gpu_eval_batch_size=1))
     assert cut.exit_code == 143
     saved = checkpoints.newest(tmp_path / "cut")

@@ -87,6 +87,10 @@ class TrainingOptions:
         2, "checkpoints to keep beside the best one (0: all)", group="output"
     )
 
+    report_to: Literal["auto", "tensorboard", "wandb", "mlflow", "none"] = _option(
+        "auto", "where loss and metrics are sent (auto: TensorBoard where it is installed)", group="output"
+    )
+
     max_seq_length: int = _option(
         384, "tokens in a window, question and special tokens included", group="windows"
     )
@@ -186,6 +190,11 @@ class TrainingOptions:
             doc_stride=min(self.doc_stride, max(1, longest // 2)),
             max_query_length=min(self.max_query_length, max(1, longest // 4)),
         )
+
+    @property
+    def eval_token_budget(self) -> int:
+        """Padded tokens of a batch in evaluation, at most."""
+        return self.per_gpu_eval_batch_size * self.max_seq_length
 
     def data_path(self, name: str) -> Path:
         """A data file: inside ``data_dir`` where one is given."""
