@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,18 @@ def korquad_dev(shared: Path) -> Path:
 def komrc_small_v0(shared: Path) -> Path:
     """A real Korean reader in plain Hugging Face form."""
     return shared / "models/komrc-small-v0"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupt_by_default() -> None:
+    """SIGINT ends the processes that tests start; a background job of a script ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def hangup_by_default() -> Iterator[None]:
+    """SIGHUP ends the processes that the test starts, though the tests may run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

@@ -296,6 +296,22 @@ def test_no_answer() -> None:
     own = reader(version_2_with_negative=True, null_score_diff_threshold=-100.0)
     (answer,) = own.read("누가?", CONTEXT)
     assert (answer.text, answer.start, answer.end) == ("", 0, 0)
+    (forced,) = own.read("누가?", CONTEXT, allow_no_answer=False)
+    assert forced == READER.read("누가?", CONTEXT)[0]
+    (allowed,) = reader(null_score_diff_threshold=-100.0).read("누가?", CONTEXT, allow_no_answer=True)
+    assert allowed == answer
+    with pytest.raises(UsageError, match="allow_no_answer"):
+        own.read("누가?", CONTEXT, allow_no_answer="no")  # type: ignore[arg-type]
+
+
+def test_the_empty_answer_is_among_the_candidates_of_every_question() -> None:
+    own = reader(version_2_with_negative=True, null_score_diff_threshold=100.0, n_best_size=3)
+    for number in range(20):
+        (prediction,) = own.read_examples([Example("x", f"{number}?", CONTEXT)])
+        spans = [c for c in prediction.candidates if c.start < c.end]
+        empty = [c for c in prediction.candidates if c.start == c.end]
+        assert len(spans) == 3 and len(empty) == 1 and 0 < empty[0].score < 1
+        assert sum(c.score for c in prediction.candidates) <= 1 + 1e-6
     assert (
         reader(version_2_with_negative=True, null_score_diff_threshold=100.0).read("누가?", CONTEXT)[0].text
     )

@@ -44,7 +44,7 @@ class DecodeConfig:
     Args:
         n_best: candidates an example.
         max_answer_tokens: tokens of an answer at most.
-        no_answer: whether the empty answer competes.
+        no_answer: whether the empty answer competes; it is one candidate more.
         null_threshold: the empty answer comes first where its logit exceeds the best span's by more.
         temperature: divides logits before probabilities are made of them; the ranking stays.
         distinct: whether no candidate may share a character with a better one.
@@ -298,7 +298,10 @@ def _raw(candidate: Candidate, seen: VisibleText) -> Candidate:
 def _insert_null(
     candidates: list[Candidate], null: NDArray[np.float32], total: float, config: DecodeConfig
 ) -> None:
-    """Put the empty answer first where it exceeds the best span by the threshold, else where it ranks."""
+    """Put the empty answer first where it exceeds the best span by the threshold, else where it ranks.
+
+    It comes beside the n_best spans, so that its probability is always among the candidates.
+    """
     logit = float(null[0]) + float(null[1])
     score = min(1.0, float(np.exp(logit / config.temperature - total)))
     empty = Candidate(0, 0, score, logit, float(null[0]), float(null[1]))
@@ -307,4 +310,3 @@ def _insert_null(
     else:
         place = next((n for n, c in enumerate(candidates) if n and c.logit < logit), len(candidates))
         candidates.insert(place, empty)
-    del candidates[config.n_best :]

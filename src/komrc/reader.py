@@ -150,6 +150,7 @@ class Reader:
         *,
         top_k: int = 1,
         distinct: bool = False,
+        allow_no_answer: bool | None = None,
         progress: bool = False,
     ) -> list[Answer]:
         """The best answers, best first: ``text == context[start:end]`` for each.
@@ -157,13 +158,21 @@ class Reader:
         There are ``top_k`` while there are so many, and the first ones are the same whatever it is. With
         ``distinct`` no answer shares a character with a better one.
 
+        ``allow_no_answer``: whether the empty answer (text "", start and end 0) may be the best one, for a
+        context that does not hold the answer; its score is the probability of that. None: as the model was
+        trained. False: only spans of the context, with probabilities among themselves.
+
         ``progress`` shows a bar with the time left on stderr where it takes longer than two seconds.
 
         None where no token covers a character of the context. Raises InputError for an empty question or
         context, or one that is not text.
         """
         (prediction,) = self.read_examples(
-            [Example("", question, context)], top_k=top_k, distinct=distinct, progress=progress
+            [Example("", question, context)],
+            top_k=top_k,
+            distinct=distinct,
+            allow_no_answer=allow_no_answer,
+            progress=progress,
         )
         return list(prediction.answers)
 
@@ -173,13 +182,20 @@ class Reader:
         *,
         top_k: int = 1,
         distinct: bool = False,
+        allow_no_answer: bool | None = None,
         progress: bool = False,
     ) -> list[list[Answer]]:
         """What ``read`` gives for each (question, context), in the pairs' order, batched."""
         total = len(pairs) if isinstance(pairs, Sequence) else None
         examples = (Example(f"pair {n}", *_pair(pair, n)) for n, pair in enumerate(pairs))
         with _shown(progress, total) as advance:
-            predictions = self.stream(examples, top_k=top_k, distinct=distinct, advance=advance)
+            predictions = self.stream(
+                examples,
+                top_k=top_k,
+                distinct=distinct,
+                allow_no_answer=allow_no_answer,
+                advance=advance,
+            )
             return [list(prediction.answers) for prediction in predictions]
 
     def read_examples(
@@ -188,11 +204,19 @@ class Reader:
         *,
         top_k: int = 1,
         distinct: bool = False,
+        allow_no_answer: bool | None = None,
         progress: bool = False,
     ) -> list[Prediction]:
         """Predictions for all examples, in their order."""
         with _shown(progress, len(examples)) as advance:
-            return list(self.stream(examples, top_k=top_k, distinct=distinct, advance=advance))
+            predictions = self.stream(
+                examples,
+                top_k=top_k,
+                distinct=distinct,
+                allow_no_answer=allow_no_answer,
+                advance=advance,
+            )
+            return list(predictions)
 
     def stream(
         self,
@@ -200,6 +224,7 @@ class Reader:
         *,
         top_k: int = 1,
         distinct: bool = False,
+        allow_no_answer: bool | None = None,
         share: tuple[int, int] = (0, 1),
         advance: Advance = lambda _done: None,
     ) -> Iterator[Prediction]:
@@ -211,7 +236,7 @@ class Reader:
         example whose question or context is empty or not text, UsageError for a top_k that is no whole
         number from 1 on.
         """
-        _check_wishes(top_k, distinct=distinct)
+        _check_wishes(top_k, distinct=distinct, allow_no_answer=allow_no_answer)
         part, parts = share
         check_whole_number(parts, "share")
         check_whole_number(part, "share", least=0)
@@ -226,14 +251,14 @@ class Reader:
                 tokens += int(lengths[indices].sum())
                 advance(done + tokens * share_of_token)
             done += len(reading.examples)
-            yield from self.predict(reading, top_k=top_k, distinct=distinct)
+            yield from self.predict(reading, top_k=top_k, distinct=distinct, allow_no_answer=allow_no_answer)
 
-    def _decode_config(self, n_best: int, *, distinct: bool) -> DecodeConfig:
+    def _decode_config(self, n_best: int, *, distinct: bool, no_answer: bool) -> DecodeConfig:
         settings = self.settings
         return DecodeConfig(
             n_best=n_best,
             max_answer_tokens=settings.max_answer_length,
-            no_answer=settings.version_2_with_negative,
+            no_answer=no_answer,
             null_threshold=settings.null_score_diff_threshold,
             temperature=settings.temperature,
             distinct=distinct,
@@ -278,7 +303,13 @@ class Reader:
             begin = end
 
     def predict(
-        self, reading: Reading, *, top_k: int = 1, distinct: bool = False, whole_words: bool = False
+        self,
+        reading: Reading,
+        *,
+        top_k: int = 1,
+        distinct: bool = False,
+        whole_words: bool = False,
+        allow_no_answer: bool | None = None,
     ) -> list[Prediction]:
         """Predictions for the examples of a reading whose windows have all been run.
 
@@ -286,7 +317,8 @@ class Reader:
         sum of the scores that they have among the n_best_size best candidates. Raises EngineError where the
         model gave values that are not numbers, UsageError for a top_k that is no whole number from 1 on.
         """
-        _check_wishes(top_k, distinct=distinct)
+        _check_wishes(top_k, distinct=distinct, allow_no_answer=allow_no_answer)
+        no_answer = self.settings.version_2_with_negative if allow_no_answer is None else allow_no_answer
         logits = reading.logits
         if logits is None:  # no windows
             logits = Logits(np.empty(0, np.float32), np.empty(0, np.float32))
@@ -300,7 +332,7 @@ class Reader:
         )
 
         def decoded(n_best: int, *, apart: bool) -> list[list[Candidate]]:
-            config = self._decode_config(n_best, distinct=apart)
+            config = self._decode_config(n_best, distinct=apart, no_answer=no_answer)
             return decode(reading.windows, logits, contexts, config)
 
         n_best = max(top_k, 1 if distinct else shape.pool)
@@ -339,8 +371,10 @@ class Reader:
         )
 
 
-def _check_wishes(top_k: object, *, distinct: object) -> None:
+def _check_wishes(top_k: object, *, distinct: object, allow_no_answer: object) -> None:
     check_whole_number(top_k, "top_k")
+    if not isinstance(allow_no_answer, bool | None):
+        raise UsageError(f"must be True, False or None, found {allow_no_answer!r}", where="allow_no_answer")
     if not isinstance(distinct, bool):
         raise UsageError(f"must be True or False, found {distinct!r}", where="distinct")
 

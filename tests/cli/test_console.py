@@ -148,6 +148,7 @@ def test_a_reader_that_leaves_early_is_no_error(context: Path) -> None:
 # --- signals -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("hangup_by_default")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_command_with_one_line(tmp_path: Path, number: signal.Signals) -> None:
     fifo = tmp_path / "fifo"

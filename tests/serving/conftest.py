@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the serve extra is not installed")
 
-from fake_server import make_reader
+from fake_server import SOURCE, make_reader, wait_ready
 from starlette.testclient import TestClient
 
 from komrc.serving.app import create_app
@@ -23,14 +23,6 @@ from komrc.serving.loading import Loaded
 from komrc.serving.options import ServeOptions
 
 HERE = Path(__file__).parent
-SOURCE = HERE.parents[1] / "src"
-
-
-def wait_ready(client, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while client.get("/ready").status_code != 200:
-        assert time.monotonic() < deadline, "the server did not get ready"
-        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 import time
+from pathlib import Path
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, processors
@@ -18,7 +19,10 @@ from komrc.errors import ModelError
 from komrc.reader import Reader
 from komrc.serving.loading import Loaded
 from komrc.serving.server import configure_logging, serve
+from komrc.settings import ReaderSettings
 from komrc.tokenization import ReaderTokenizer
+
+SOURCE = Path(__file__).resolve().parents[2] / "src"
 
 
 class SlowEngine(FakeEngine):
@@ -50,15 +54,25 @@ def make_tokenizer() -> ReaderTokenizer:
     return ReaderTokenizer(backend, pad_id=1, model_max_length=512)
 
 
-def make_reader(seconds: float = 0.0, fail_on: int | None = None) -> Reader:
-    return Reader(make_tokenizer(), SlowEngine(seconds, fail_on))
+def wait_ready(client, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while client.get("/ready").status_code != 200:
+        assert time.monotonic() < deadline, "the server did not get ready"
+        time.sleep(0.01)
+
+
+def make_reader(seconds: float = 0.0, fail_on: int | None = None, *, no_answer: bool = False) -> Reader:
+    settings = ReaderSettings(version_2_with_negative=no_answer)
+    return Reader(make_tokenizer(), SlowEngine(seconds, fail_on), settings)
 
 
 def load(_options) -> Loaded:
     time.sleep(float(os.environ.get("FAKE_LOAD_SECONDS", "0")))
     if os.environ.get("FAKE_LOAD_ERROR"):
         raise ModelError("is not there", where="somewhere", fix="look elsewhere")
-    return Loaded(make_reader(float(os.environ.get("FAKE_SECONDS", "0"))), {"model_type": "fake"})
+    seconds = float(os.environ.get("FAKE_SECONDS", "0"))
+    reader = make_reader(seconds, no_answer="FAKE_NO_ANSWER" in os.environ)
+    return Loaded(reader, {"model_type": "fake"})
 
 
 if __name__ == "__main__":

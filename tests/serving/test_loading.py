@@ -8,7 +8,7 @@ import pytest
 from fake_server import SlowEngine, make_tokenizer
 
 from komrc import particles
-from komrc.errors import UsageError
+from komrc.errors import MissingPackageError
 from komrc.reader import Reader
 from komrc.serving.loading import load
 from komrc.serving.options import ServeOptions
@@ -25,7 +25,7 @@ def test_particles_are_trimmed_where_asked_for():
 def test_a_missing_analysis_ends_the_start_and_not_the_first_answer(monkeypatch):
     particles._kiwi.cache_clear()
     monkeypatch.setitem(sys.modules, "kiwipiepy", None)
-    with pytest.raises(UsageError, match="kiwipiepy"):
+    with pytest.raises(MissingPackageError, match="kiwipiepy"):
         load(ServeOptions(trim_particles="kiwi"))
 
 
@@ -39,3 +39,8 @@ def test_the_answer_before_the_cut_is_in_the_reply(client):
     for one in cut:
         assert one["untrimmed"]["text"].startswith(one["text"])
         assert one["untrimmed"]["text"] == CONTEXT[one["untrimmed"]["start"] : one["untrimmed"]["end"]]
+
+
+def test_always_answer_is_the_servers_default_and_a_request_may_differ() -> None:
+    loaded = load(ServeOptions(always_answer=True))
+    assert not loaded.reader.settings.version_2_with_negative

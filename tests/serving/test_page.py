@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 
 import pytest
@@ -125,14 +126,22 @@ def test_text_never_becomes_markup(page):
     assert page.locator("main img, main script, #view b").count() == 0
 
 
-def test_no_answer_is_shown_as_such(page):
-    page.check("#impossible")
+def test_no_answer_is_shown_with_the_best_guess(browser, programs):
+    page = browser.new_page()
+    page.goto(programs(FAKE_NO_ANSWER="1").url)
+    page.locator("#suggestions button").first.wait_for()
     for n in range(40):  # the fake model finds none for some question
-        ask(page, f"{n}?", "가")
+        ask(page, f"{n}?", "가 나")
         if page.locator("#answer.empty").count():
             break
     assert page.locator("#answer").text_content() == "지문에 답이 없습니다"
+    assert re.fullmatch(r"가장 그럴듯한 곳: [가나 ]+ \(.*%\)", page.locator("#guess").text_content())
     assert page.locator("#view mark").count() == 0
+    page.check("#always")
+    ask(page, f"{n}?", "가 나")
+    assert not page.locator("#answer.empty").count()
+    assert page.locator("#guess").is_hidden()
+    page.close()
 
 
 def test_a_long_korean_file_is_read_with_progress(page, tmp_path):

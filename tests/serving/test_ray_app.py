@@ -11,8 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from conftest import SOURCE, wait_ready
-from fake_server import make_reader
+from fake_server import SOURCE, make_reader, wait_ready
 from starlette.testclient import TestClient
 
 from komrc.errors import UsageError

@@ -11,7 +11,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-from conftest import SOURCE
+import pytest
+from fake_server import SOURCE
 
 from komrc.serving import server
 from komrc.serving.options import ServeOptions
@@ -204,6 +205,7 @@ def test_a_second_ctrl_c_refuses_what_is_under_way_in_one_line(programs):
     assert "ASGI" not in said and "ERROR" not in said
 
 
+@pytest.mark.usefixtures("hangup_by_default")
 def test_a_closed_terminal_ends_the_server_as_sigterm_does(programs):
     one = programs("--request-timeout", "20", "--cache-answers", "0", FAKE_SECONDS="1")
     with ThreadPoolExecutor(10) as pool:

@@ -26,13 +26,15 @@ examples:
   komrc ask "수도는 어디인가?" --context city.txt --model models --json
 
 Without a terminal each answer is a line: text, start, end, score, separated by tabs. Offsets count characters
-(code points) from 0; end is one behind the last.
+(code points) from 0; end is one behind the last. Where the text holds no answer, the answer is empty and the
+best span is named on stderr; --always-answer gives that span as the answer.
 """
 
 _ADVICE = """\
 Put the question in quotation marks: komrc ask "누가 만들었나?" --context FILE
 A question that begins with - follows --: komrc ask --context FILE -- "-40도는 어디인가?\""""
 
+_NO_ANSWER = "지문에 답이 없습니다"
 _SENTENCE_END = re.compile(r"(?<=[.!?。])\s+|\n+")
 
 
@@ -62,12 +64,17 @@ def run(args: argparse.Namespace) -> int:
     question = _question(args.question)
     context = _read(args.context)
     reader = reader_options.load_reader(args)
-    answers = reader.read(question, context, top_k=args.top_k, distinct=args.distinct, progress=True)
+    # One more, so that there is a span to name where the best answer is "no answer".
+    answers = reader.read(question, context, top_k=args.top_k + 1, distinct=args.distinct, progress=True)
+    guess = answers[1] if len(answers) > 1 and not answers[0].text else None
+    answers = answers[: args.top_k]
     if args.json:
-        print_json(_as_json(question, answers))
+        print_json(_as_json(question, answers, guess))
     elif sys.stdout.isatty():
-        _show(answers, context)
+        _show(answers, guess, context)
     else:
+        if answers and not answers[0].text:
+            print(f"komrc: {_no_answer(guess)}", file=sys.stderr)
         for answer in answers:
             print(" ".join(answer.text.split()), answer.start, answer.end, f"{answer.score:.4f}", sep="\t")
     if not answers:
@@ -106,28 +113,44 @@ def _read(name: str) -> str:
     return text_files.decode(data, where=where, error=InputError)
 
 
-def _as_json(question: str, answers: Sequence[Answer]) -> dict[str, object]:
+def _no_answer(guess: Answer | None) -> str:
+    """What to print where the text holds no answer, with the best span."""
+    if guess is None:
+        return _NO_ANSWER
+    return f"{_NO_ANSWER} (가장 그럴듯한 곳: {' '.join(guess.text.split())}, {guess.score:.1%})"
+
+
+def _as_json(question: str, answers: Sequence[Answer], guess: Answer | None) -> dict[str, object]:
+    def entry(a: Answer) -> dict[str, object]:
+        return {"text": a.text, "start": a.start, "end": a.end, "score": a.score} | (
+            {"untrimmed": [a.untrimmed.start, a.untrimmed.end]} if a.untrimmed else {}
+        )
+
     return {
         "question": question,
-        "answers": [
-            {"text": a.text, "start": a.start, "end": a.end, "score": a.score}
-            | ({"untrimmed": [a.untrimmed.start, a.untrimmed.end]} if a.untrimmed else {})
-            for a in answers
-        ],
-    }
+        "no_answer": bool(answers) and not answers[0].text,
+        "answers": [entry(answer) for answer in answers],
+    } | ({"best_guess": entry(guess)} if guess else {})
 
 
-def _show(answers: Sequence[Answer], context: str) -> None:
+def _show(answers: Sequence[Answer], guess: Answer | None, context: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
     for answer in answers:
         place = f"  {answer.score:.1%}  {answer.start}–{answer.end}"
-        title = Text(" ".join(answer.text.split()) or "(no answer)", style="bold")
+        if not answer.text:
+            title = Text(_no_answer(None), style="bold")
+            console.print(title.append(f"  {answer.score:.1%}", style="dim not bold"))
+            if guess is not None and len(answers) == 1:
+                place = f"  {guess.score:.1%}  {guess.start}–{guess.end}"
+                console.print(Text(f"가장 그럴듯한 곳: {' '.join(guess.text.split())}{place}", style="dim"))
+                console.print(_sentence(context, guess))
+            continue
+        title = Text(" ".join(answer.text.split()), style="bold")
         console.print(title.append(place, style="dim not bold"))
-        if answer.text:
-            console.print(_sentence(context, answer))
+        console.print(_sentence(context, answer))
 
 
 def _sentence(context: str, answer: Answer) -> Text:

@@ -34,6 +34,11 @@ def add_arguments(
         choices=("kiwi",),
         help="cut particles off the answers, for models that answer in whole words (needs kiwipiepy)",
     )
+    parser.add_argument(
+        "--always-answer",
+        action="store_true",
+        help="give the best span even where the model finds no answer in the text",
+    )
     add_model_arguments(parser)
 
 
@@ -61,7 +66,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def settings(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that the options name, in place of the model's own."""
     given = {name: getattr(args, name) for name in ("max_seq_length", "doc_stride")}
-    return {name: value for name, value in given.items() if value is not None}
+    lengths = {name: value for name, value in given.items() if value is not None}
+    return lengths | ({"version_2_with_negative": False} if getattr(args, "always_answer", False) else {})
 
 
 def load_reader(args: argparse.Namespace, folder: Path | None = None) -> Reader:

@@ -26,14 +26,18 @@ class Loaded:
 def load(options: ServeOptions) -> Loaded:
     """Load what the options name. Raises HubError, ModelError, EngineError; UsageError without kiwipiepy."""
     folder = hub.resolve(options.model)
-    lengths: dict[str, Any] = {"max_seq_length": options.max_seq_length, "doc_stride": options.doc_stride}
+    settings: dict[str, Any] = {
+        "max_seq_length": options.max_seq_length,
+        "doc_stride": options.doc_stride,
+        "version_2_with_negative": False if options.always_answer else None,
+    }
     reader = Reader.load(
         folder,
         engine=options.engine,  # type: ignore[arg-type]  # checked by ServeOptions
         trim_particles=options.trim_particles,  # type: ignore[arg-type]
         model_type=options.model_type,
         tokenizer=None if options.tokenizer == options.model else options.tokenizer,
-        **{name: value for name, value in lengths.items() if value is not None},
+        **{name: value for name, value in settings.items() if value is not None},
     )
     if options.trim_particles is not None:  # now, not at the first answer
         trim_many([("세종이", 0, 3)])

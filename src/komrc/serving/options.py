@@ -51,6 +51,9 @@ class ServeOptions:
     doc_stride: int | None = _option(
         None, "tokens from one window's start to the next's (default: as trained)", low=1, kind=int
     )
+    always_answer: bool = _option(
+        False, "give the best span even where the model finds no answer, unless a request asks otherwise"
+    )
     host: str = _option("127.0.0.1", "address to listen on; 0.0.0.0 is every interface")
     port: int = _option(8888, "port to listen on; 0 takes a free one and logs it", low=0)
     workers: int = _option(1, "server processes, each with its own copy of the model", low=1)

@@ -159,7 +159,7 @@ async function ask() {
   working(true);
   try {
     const body = { question, context: passage, top_k: CANDIDATES, distinct: true };
-    if (byId("impossible").checked) body.allow_no_answer = true;
+    if (byId("always").checked) body.allow_no_answer = false;
     const reply = await fetch("v1/answers", {
       method: "POST",
       headers: { "content-type": "application/json", accept: "application/x-ndjson", ...keyHeader() },
@@ -262,6 +262,9 @@ function showEntry(entry, chosen) {
   byId("answer").textContent = empty ? words().noAnswer : answer.text;
   byId("answer").classList.toggle("empty", empty);
   byId("score").textContent = answer ? words().score(percent(answer.score)) : "";
+  const guess = noAnswer && chosen === 0 ? answers.find((one) => one.text) : null;
+  byId("guess").hidden = !guess;
+  byId("guess").textContent = guess ? words().guess(guess.text, percent(guess.score)) : "";
   showSentence(empty ? null : answer);
   byId("others-block").hidden = answers.length < 2;
   byId("others").replaceChildren(...answers.map((one, i) => candidate(one, i, entry)));
