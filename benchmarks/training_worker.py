@@ -54,7 +54,7 @@ def with_komrc(folder: str, data: str, work: Path, tokens: int | None) -> None:
     class BeforeBatch(Callback):
         meter: Meter | None = None
 
-        def on_batch(self, state: TrainingState, batch: dict[str, Any]) -> None:
+        def on_batch(self, state: TrainingState, batch: dict[str, Any]) -> None:  # noqa: ARG002
             self.meter = self.meter or Meter()
             self.meter.before_step(state.tokens_seen)
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from tiny import some_questions, tiny_model
 
-from komrc.training import checkpoints, losses as training_losses
+from komrc.training import checkpoints
+from komrc.training import losses as training_losses
 from komrc.training.hardware import attention_kernel
 from komrc.training.options import TrainingOptions
 from komrc.training.train import train

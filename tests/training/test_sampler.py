@@ -15,7 +15,9 @@ LENGTHS = st.lists(st.integers(1, 512), min_size=1, max_size=400).map(np.array)
 def test_an_epoch_holds_every_window_once_in_as_many_batches_as_announced(
     lengths: np.ndarray, size: int, budget: int | None, epoch: int, processes: int
 ) -> None:
-    sampler = LengthGroupedBatchSampler(lengths, batch_size=size, token_budget=budget, seed=1, world_size=processes)
+    sampler = LengthGroupedBatchSampler(
+        lengths, batch_size=size, token_budget=budget, seed=1, world_size=processes
+    )
     sampler.set_position(epoch)
     batches = list(sampler)
     assert len(batches) == len(sampler)
