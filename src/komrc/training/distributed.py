@@ -64,7 +64,7 @@ def init(*, on_cpu: bool, timeout: int) -> None:
         dist.init_process_group(backend, timeout=limit)
 
 
-def _own_store(limit: timedelta) -> dist.Store:
+def _own_store(limit: timedelta) -> Any:
     """A store of rank 0, where the processes find each other's addresses.
 
     torchrun's agent has one, but keeps its content when it restarts the processes (torch 2.13, see pytorch's
