@@ -24,9 +24,9 @@ from komrc.reader import Reader
 from komrc.serving.loading import load as load_for_serving
 from komrc.serving.options import ServeOptions
 from komrc.tokenization import load_tokenizer
+from komrc.training.evaluate import evaluate_models
 from komrc.training.options import TrainingOptions
-from komrc.training.run import train
-from komrc.training.standalone import evaluate_models
+from komrc.training.train import train
 from komrc.types import Example, Gold
 
 CONTEXT = "나래도서관은 한빛시에 문을 열었다. 초대 관장은 윤가람이다. " * 8

@@ -22,7 +22,7 @@ from komrc.errors import KomrcError, ModelError
 from komrc.reader import Reader
 from komrc.storage import replacing_folder
 from komrc.tokenization import load_tokenizer
-from komrc.training.tuning import tune_temperature
+from komrc.training.calibrate import tune_temperature
 
 WEIGHTS = "model.safetensors"
 COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json")

@@ -229,7 +229,7 @@ def _read_before(screen: Console, dev: Part) -> korquad.Scores:
 def _train(screen: Console, train: Part, dev: Part, output: Path, options: Mapping[str, Any]) -> int:
     from komrc.options import flag
     from komrc.training.options import build_options
-    from komrc.training.run import train as run_training
+    from komrc.training.train import train as run_training
 
     _heading(screen, 3, "Fine-tuning it, with official EM and F1 on the way")
     if len(train.examples) > _LONG and "max_steps" not in options:

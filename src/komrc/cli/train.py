@@ -42,6 +42,6 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(format="%(message)s")
     logging.getLogger("komrc").setLevel(logging.INFO)
     need_packages()
-    from komrc.training.run import train
+    from komrc.training.train import train
 
     return train(options).exit_code

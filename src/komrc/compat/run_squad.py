@@ -118,7 +118,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     results = Path()  # 2020 wrote eval_result_<model>_<length>.txt where it was started
     if args.do_train:
-        from komrc.training.run import train  # torch takes seconds to import
+        from komrc.training.train import train  # torch takes seconds to import
 
         evaluates = args.evaluate_during_training or args.do_eval
         training = options if evaluates else dataclasses.replace(options, predict_file=None)
@@ -131,7 +131,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     if args.eval_all_checkpoints:
         checkpoints = Path(options.output_dir).glob("checkpoint-*")
         models += sorted((str(path) for path in checkpoints), key=lambda path: int(path.rpartition("-")[2]))
-    from komrc.training.standalone import evaluate_models
+    from komrc.training.evaluate import evaluate_models
 
     evaluate_models(options, models, result_folder=results)
     return 0

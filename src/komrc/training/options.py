@@ -88,6 +88,10 @@ class TrainingOptions:
         2, "checkpoints to keep beside the best one (0: all)", group="output"
     )
 
+    report_to: Literal["auto", "tensorboard", "wandb", "mlflow", "none"] = option(
+        "auto", "where loss and metrics are sent (auto: TensorBoard where it is installed)", group="output"
+    )
+
     max_seq_length: int = option(
         _DEFAULTS.windows.max_seq_length,
         "tokens in a window, question and special tokens included",
@@ -205,6 +209,11 @@ class TrainingOptions:
         logger.info("windows have %d tokens: the model reads no more", longest)
         windows = WindowConfig(self.max_seq_length, self.doc_stride, self.max_query_length)
         return dataclasses.replace(self, **dataclasses.asdict(windows.within(longest)))
+
+    @property
+    def eval_token_budget(self) -> int:
+        """Padded tokens of a batch in evaluation, at most."""
+        return self.per_gpu_eval_batch_size * self.max_seq_length
 
     def data_path(self, name: str) -> Path:
         """A data file: inside ``data_dir`` where one is given."""

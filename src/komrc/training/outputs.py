@@ -1,14 +1,58 @@
-"""The files a run leaves: predictions, figures, and a card that says what the model is."""
+"""The files of a run: the model with its card, predictions and metrics."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from komrc import __version__, storage
-from komrc.config import NAMES, ReaderConfig
+from komrc import storage
+from komrc.config import NAMES, Provenance, ReaderConfig
+from komrc.errors import StorageError
+from komrc.modeling import SpanReader
 from komrc.reader import Prediction
+from komrc.tokenization import ReaderTokenizer
+from komrc.training import distributed
+from komrc.training.callbacks import Callback
+from komrc.training.evaluator import Evaluation
+from komrc.training.state import TrainingState
+from komrc.types import Example
+
+STAGED = ".komrc-final"  # the finished model, while its files are moved into place
+
+
+class EvaluationFiles(Callback):
+    """Writes the predictions and the metrics of each evaluation, on rank 0.
+
+    Args:
+        folder: of predictions_.json, nbest_predictions_.json and eval_results.json.
+        results: the file with all evaluations of the run.
+        examples: that are evaluated on.
+    """
+
+    def __init__(self, folder: Path, results: Path, examples: Sequence[Example]) -> None:
+        self._folder = folder
+        self._results = results
+        self._contexts = {example.id: example.context for example in examples}
+
+    def on_evaluate(self, state: TrainingState, evaluation: Evaluation) -> None:
+        """Write the files. Raises StorageError."""
+        distributed.on_rank0(lambda: self._write(state, evaluation))
+
+    def write_final(self, state: TrainingState, step: int, evaluation: Evaluation) -> None:
+        """Write the files for the model of ``step``, as the run leaves it. Raises StorageError."""
+        metrics = {**evaluation.scores, "step": step, "rounds": state.evaluations()}
+
+        def write() -> None:
+            self._write(state, evaluation)
+            storage.write_json(self._folder / "eval_results.json", metrics)
+
+        distributed.on_rank0(write)
+
+    def _write(self, state: TrainingState, evaluation: Evaluation) -> None:
+        write_predictions(self._folder, evaluation.predictions, self._contexts)
+        write_results(self._results, state.evaluations())
 
 
 def nbest(predictions: Sequence[Prediction], contexts: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
@@ -31,78 +75,91 @@ def result_name(model: str, max_seq_length: int) -> str:
     return f"eval_result_{last[-1] if last else 'model'}_{max_seq_length}.txt"
 
 
-def write_results(path: Path, rounds: Sequence[Mapping[str, float]]) -> None:
-    """Write every evaluation of the run, in the form of 2020. Raises StorageError."""
+def write_results(path: Path, history: Sequence[Mapping[str, float]]) -> None:
+    """Write every evaluation of a run, in the form of 2020. Raises StorageError."""
     lines = []
-    for figures in rounds:
-        lines.append(f"Step: {figures['step']:.0f}")
-        lines += [f" {name} = {figures[name]}" for name in sorted(figures) if name != "step"]
+    for entry in history:
+        lines.append(f"Step: {entry['step']:.0f}")
+        lines += [f" {name} = {entry[name]}" for name in sorted(entry) if name != "step"]
     storage.write_text(path, "\n".join(lines) + "\n")
 
 
-def model_card(
-    *,
-    base: str,
-    data_sha256: Mapping[str, str],
-    boundary_head: bool,
-    options: Mapping[str, Any],
-    figures: Mapping[str, Any],
-    record: Mapping[str, Any],
-) -> str:
-    """README.md for the output folder."""
-    rows = [
-        f"| {name} | {value:.2f} |"
-        for name, value in figures.items()
-        if name in ("exact_match", "f1") and isinstance(value, int | float)
-    ]
-    table = ["| on the predict file | % |", "|---|---|", *rows] if rows else ["Not evaluated."]
-    data = [f"- `{name}` (SHA-256 `{digest}`)" for name, digest in data_sha256.items()]
-    told = [f"- {name}: {value}" for name, value in options.items() if value not in (None, "", False, [])]
-    facts = [f"- {name}: {value}" for name, value in record.items()]
-    return "\n".join(
-        [
-            "---",
-            "language: ko",
-            "library_name: komrc",
-            "pipeline_tag: question-answering",
-            "---",
-            "",
-            f"# A Korean extractive reader from {base}",
-            "",
-            f"Fine-tuned with KoMRC {__version__}. It marks the answer to a question in a Korean text"
-            + (", cut at the exact character." if boundary_head else "."),
-            "",
-            "## Figures",
-            "",
-            "By the official KorQuAD 1.0 metric, on the model in this folder:",
-            "",
-            *table,
-            "",
-            "## Data",
-            "",
-            *data,
-            "",
-            "## Training",
-            "",
-            *facts,
-            "",
-            "Options other than the defaults:",
-            "",
-            *told,
-            "",
-            "## Use",
-            "",
-            "```python",
-            "from komrc import Reader",
-            "",
-            'reader = Reader.load("this/folder")',
-            'print(reader.read("질문", "지문")[0].text)',
-            "```",
-            "",
-            "`AutoModelForQuestionAnswering.from_pretrained` loads it, too, without the boundary head.",
-            "",
-        ]
+def save_tokenizer(tokenizer: ReaderTokenizer, folder: Path) -> None:
+    """Write tokenizer.json and a tokenizer_config.json that ``AutoTokenizer`` understands."""
+    backend, template = tokenizer.backend, tokenizer.template
+    backend.save(str(folder / "tokenizer.json"))
+    config: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": tokenizer.model_max_length,
+        "pad_token": backend.id_to_token(tokenizer.pad_id),
+        "padding_side": "right",
+        "clean_up_tokenization_spaces": False,
+    }
+    if template.context_type != template.question_type:  # else AutoTokenizer would leave the token types out
+        config["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
+    if template.prefix:
+        config["cls_token"] = backend.id_to_token(template.prefix[0])
+    if template.suffix:
+        config["sep_token"] = backend.id_to_token(template.suffix[0])
+    for name, spellings in (("unk_token", ("[UNK]", "<unk>")), ("mask_token", ("[MASK]", "<mask>"))):
+        in_vocabulary = [text for text in spellings if backend.token_to_id(text) is not None]
+        if in_vocabulary:
+            config[name] = in_vocabulary[0]
+    text = json.dumps(config, ensure_ascii=False, indent=2)
+    (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
+
+
+def save_model(
+    folder: Path,
+    model: SpanReader,
+    tokenizer: ReaderTokenizer,
+    config: ReaderConfig,
+    data_sha256: dict[str, str],
+) -> None:
+    """Write everything ``Reader.load`` needs into an existing folder."""
+    model.save(folder)
+    save_tokenizer(tokenizer, folder)
+    provenance = Provenance(
+        boundary_head=model.boundary is not None,
+        data_sha256=data_sha256,
+        tokenizer_sha256=tokenizer.fingerprint,
     )
+    config.save(folder, provenance)
+
+
+def save_final(
+    output: Path,
+    model: SpanReader,
+    tokenizer: ReaderTokenizer,
+    config: ReaderConfig,
+    *,
+    data_sha256: dict[str, str],
+    card: str,
+) -> None:
+    """Write the model into the output folder itself, beside the checkpoints. Raises StorageError.
+
+    All files are complete and on the disk before the first is moved into place; the manifest comes last, so
+    an interrupted write fails the manifest check.
+    """
+    with storage.replacing_folder(output / STAGED) as temporary:
+        save_model(temporary, model, tokenizer, config, data_sha256)
+        (temporary / "README.md").write_text(card, encoding="utf-8")
+    finish_final(output)
+
+
+def finish_final(output: Path) -> None:
+    """Move staged files into place; a run does this first, for a run that was killed before it could."""
+    staged = output / STAGED
+    if not staged.is_dir():
+        return
+    try:
+        storage.move_into(staged, output)
+    except OSError as error:
+        raise StorageError(
+            f"the model can't be put in place ({error.strerror or error})",
+            where=str(output),
+            fix=f"it is complete in {staged.name}; check permissions and run again with --resume",
+        ) from error
 
 
 def config_for(options: Any) -> ReaderConfig:

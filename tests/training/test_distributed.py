@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("torch")
 
 from komrc.errors import DataError, KomrcError, Problem, TrainingError
-from komrc.training import processes
-from komrc.training.processes import ProcessLostError, first_does
+from komrc.training import distributed
+from komrc.training.distributed import ProcessLostError, on_rank0
 
 FOUND = Problem("$.data[0]", "no context", "add one", "q1")
 
@@ -28,12 +28,12 @@ def in_both(monkeypatch: pytest.MonkeyPatch, error: Exception) -> tuple[BaseExce
     def action() -> None:
         raise error
 
-    monkeypatch.setattr(processes, "gather", gather)
-    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(distributed, "gather_json", gather)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
     for number in (0, 1):
-        monkeypatch.setattr(processes, "rank", lambda number=number: number)
+        monkeypatch.setattr(distributed, "rank", lambda number=number: number)
         with pytest.raises(Exception) as caught:
-            first_does(action)
+            on_rank0(action)
         raised.append(caught.value)
     return raised[0], raised[1]
 

@@ -15,11 +15,11 @@ from komrc.data import load_squad
 from komrc.errors import ModelError
 from komrc.modeling import SpanReader
 from komrc.tokenization import load_tokenizer
-from komrc.training.dataset import WindowDataset
-from komrc.training.distilling import ask_teachers
+from komrc.training.dataset import TrainingWindows
+from komrc.training.distillation import compute_soft_targets
 from komrc.training.losses import soft_boundary_loss, soft_span_loss, span_mask
 from komrc.training.options import TrainingOptions
-from komrc.training.run import train
+from komrc.training.train import train
 from komrc.windows import build_windows
 
 
@@ -37,28 +37,27 @@ def reader(material: Path, seed: int) -> SpanReader:
     return SpanReader.from_pretrained(material / "model", boundary=True)
 
 
-def data(material: Path) -> WindowDataset:
+def data(material: Path) -> TrainingWindows:
     tokenizer = load_tokenizer(material / "model")
     windows = build_windows(load_squad(material / "train.json"), tokenizer, WindowConfig(200), labels=True)
-    return WindowDataset([(windows, np.arange(len(windows)))], pad_id=tokenizer.pad_id, token_types=True)
+    return TrainingWindows([(windows, np.arange(len(windows)))], pad_id=tokenizer.pad_id, token_types=True)
 
 
 def test_several_teachers_count_as_the_mean_of_their_probabilities(material: Path) -> None:
     teachers = [reader(material, seed) for seed in (1, 2)]
-    dataset = data(material)
+    windows = data(material)
     more: dict[str, Any] = {
         "temperature": 2.0, "device": torch.device("cpu"), "precision": "fp32", "token_budget": 600,
-        "advance": lambda _: None,
     }  # fmt: skip
-    both = ask_teachers(teachers, dataset, **more)
-    each = [ask_teachers([teacher], dataset, **more) for teacher in teachers]
+    both = compute_soft_targets(teachers, windows, **more)
+    each = [compute_soft_targets([teacher], windows, **more) for teacher in teachers]
     for name in ("start", "end", "front", "back"):
         mean = sum(getattr(one, name) for one in each) / 2
         np.testing.assert_allclose(getattr(both, name), mean, atol=1e-6)
     sums = np.add.reduceat(both.start, both.indptr[:-1])
     np.testing.assert_allclose(sums, 1, atol=1e-5)
     # The same as computed directly for one window.
-    batch = dataset.whole([3])
+    batch = windows.batch([3])
     with torch.inference_mode():
         start = teachers[0](batch["input_ids"], batch["attention_mask"], batch["token_type_ids"])[0]
     mask = span_mask(batch["context_start"], batch["context_length"], start.shape[1])
@@ -75,10 +74,10 @@ def test_the_soft_losses_are_least_where_student_and_teacher_agree() -> None:
     assert student.grad is not None and student.grad.abs().max() < 1e-6
     drops = torch.randn(2, 6, 8)
     at = torch.tensor([1, 2])
-    beliefs = (drops[[0, 1], at] / 2).softmax(-1)
+    probs = (drops[[0, 1], at] / 2).softmax(-1)
     student = drops.clone().requires_grad_()
     soft_boundary_loss(
-        student, student, target_start=at, target_end=at, beliefs=(beliefs, beliefs), temperature=2.0
+        student, student, target_start=at, target_end=at, targets=(probs, probs), temperature=2.0
     ).sum().backward()
     assert student.grad is not None and student.grad.abs().max() < 1e-6
 

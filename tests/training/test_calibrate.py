@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from komrc.decoding import Candidate
 from komrc.reader import Prediction
-from komrc.training.tuning import tune_threshold
+from komrc.training.calibrate import tune_threshold
 from komrc.types import Example, Gold
 
 CONTEXT = "가나다라"

@@ -1,7 +1,8 @@
-"""What is fitted on held-out data once the weights stand: the no-answer threshold and the temperature."""
+"""What is fitted on the dev data after training: the no-answer threshold and the temperature."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,31 +12,57 @@ from komrc.config import ReaderConfig
 from komrc.engines import Batch, Engine, Logits
 from komrc.metrics import korquad
 from komrc.metrics.calibration import fit_temperature
+from komrc.modeling import SpanReader
 from komrc.reader import Prediction, Reader
 from komrc.tokenization import ReaderTokenizer
+from komrc.training import distributed
+from komrc.training.evaluator import Evaluation, Evaluator
+from komrc.training.options import TrainingOptions
 from komrc.types import Example
+
+logger = logging.getLogger(__name__)
 
 # Enough answers to fit one number, few enough to keep their logits in memory.
 _QUESTIONS = 1000
 
 
-class _Recorder:
+def calibrate(
+    evaluator: Evaluator, model: SpanReader, evaluation: Evaluation, options: TrainingOptions
+) -> ReaderConfig:
+    """The evaluator's configuration with the fitted temperature and, unless the user gave one, threshold.
+
+    ``evaluation`` is the evaluator's of this model.
+    """
+    config = evaluator.config
+    if options.version_2_with_negative and options.null_score_diff_threshold is None:
+        threshold = tune_threshold(evaluation.predictions, evaluator.examples)
+        config = config.changed(null_score_diff_threshold=threshold)
+        logger.info("no-answer threshold: %.3f", threshold)
+    engine = evaluator.engine(model)
+    temperature = distributed.on_rank0(
+        lambda: tune_temperature(engine, evaluator.tokenizer, config, evaluator.examples)
+    )
+    logger.info("temperature of the scores: %.3f", temperature)
+    return config.changed(temperature=temperature)
+
+
+class _ReplayEngine:
     """An engine that computes once and then replays: the batches come in the same order every time."""
 
     def __init__(self, engine: Engine) -> None:
         self.name = engine.name
         self._engine = engine
-        self._kept: list[Logits] = []
-        self._at = 0
+        self._logits: list[Logits] = []
+        self._next = 0
 
     def rewind(self) -> None:
-        self._at = 0
+        self._next = 0
 
     def run(self, batch: Batch) -> Logits:
-        if self._at == len(self._kept):
-            self._kept.append(self._engine.run(batch))
-        self._at += 1
-        return self._kept[self._at - 1]
+        if self._next == len(self._logits):
+            self._logits.append(self._engine.run(batch))
+        self._next += 1
+        return self._logits[self._next - 1]
 
 
 def is_right(prediction: Prediction, example: Example) -> bool:
@@ -49,11 +76,11 @@ def tune_temperature(
     """The temperature that makes scores probabilities, on up to 1,000 questions spread over the examples."""
     step = max(1, len(examples) // _QUESTIONS)
     chosen = list(examples[::step])[:_QUESTIONS]
-    recorder = _Recorder(engine)
+    replay = _ReplayEngine(engine)
 
     def read(temperature: float) -> list[Prediction]:
-        recorder.rewind()
-        reader = Reader(tokenizer, recorder, config.changed(temperature=temperature))
+        replay.rewind()
+        reader = Reader(tokenizer, replay, config.changed(temperature=temperature))
         return reader.read_examples(chosen)
 
     def scores(temperature: float) -> NDArray[np.float64]:
@@ -65,7 +92,7 @@ def tune_temperature(
 
 def tune_threshold(predictions: Sequence[Prediction], examples: Sequence[Example]) -> float:
     """The null_score_diff_threshold with the highest EM: no answer where the empty answer's logit exceeds
-    the best span's by more. 0 where the predictions give nothing to choose by."""
+    the best span's by more. 0 where no prediction has both."""
     margins, gains = [], []
     for prediction, example in zip(predictions, examples, strict=True):
         empty = next((c for c in prediction.candidates if c.start == c.end), None)
@@ -80,7 +107,7 @@ def tune_threshold(predictions: Sequence[Prediction], examples: Sequence[Example
         return 0.0
     order = np.argsort(margins, kind="stable")
     margin = np.array(margins)[order]
-    # total[k]: what is won when the k questions of the lowest margins are answered.
+    # total[k]: questions won when the k questions of the lowest margins are answered.
     total = np.concatenate([[0], np.cumsum(np.array(gains)[order])])
     edges = np.concatenate([[margin[0] - 1], (margin[:-1] + margin[1:]) / 2, [margin[-1] + 1]])
     possible = np.concatenate([[True], margin[:-1] < margin[1:], [True]])

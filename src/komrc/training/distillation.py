@@ -1,13 +1,12 @@
-"""Learning from teachers: what they believe about each training window, computed once before training.
+"""Soft targets from teachers: their probabilities for each training window, computed once before training.
 
-After Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"; several teachers count as the mean
-of their probabilities.
+After Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"; of several teachers the mean of
+their probabilities is used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,13 +18,13 @@ from torch import Tensor
 from komrc.engines import BOUNDARY_CLASSES
 from komrc.errors import ModelError
 from komrc.modeling import SpanReader
-from komrc.training.dataset import Tensors, WindowDataset
+from komrc.training.dataset import Tensors, TrainingWindows
 from komrc.training.losses import span_mask
 from komrc.windows import batches
 
 
 @dataclass(frozen=True, slots=True)
-class Beliefs:
+class SoftTargets:
     """Probabilities of the teachers at a temperature. N windows, T tokens in all.
 
     ``front`` and ``back`` belong to the labelled tokens; all zeros where a window has no label or the
@@ -40,7 +39,7 @@ class Beliefs:
 
     def add_to(self, batch: Tensors, indices: Sequence[int]) -> None:
         """Put the windows' rows into a batch: ``teacher_start``, ``teacher_end`` [B, L] and
-        ``teacher_front``, ``teacher_back`` [B, BOUNDARY_CLASSES]."""
+        ``teacher_front``, ``teacher_back`` [B, BOUNDARY_CLASSES], all float32."""
         shape = batch["input_ids"].shape
         for name, values in (("teacher_start", self.start), ("teacher_end", self.end)):
             rows = torch.zeros(shape)
@@ -53,26 +52,27 @@ class Beliefs:
 
 
 @torch.inference_mode()
-def ask_teachers(
+def compute_soft_targets(
     teachers: Sequence[SpanReader],
-    dataset: WindowDataset,
+    windows: TrainingWindows,
     *,
     temperature: float,
     device: torch.device,
     precision: Literal["fp32", "bf16"],
     token_budget: int,
-    advance: Callable[[int], Any],
-) -> Beliefs:
-    """What the teachers, all with the student's tokenizer, say about every window of the data set.
+    advance: Callable[[int], Any] = lambda _: None,
+) -> SoftTargets:
+    """Teacher probabilities for every window.
 
     Args:
+        teachers: with the student's tokenizer.
         temperature: divides their logits.
         token_budget: padded tokens of a batch at most.
-        advance: is told of each batch's windows, once a teacher.
+        advance: progress callback: windows done, counted once for each teacher.
     """
-    lengths = dataset.lengths
+    lengths = windows.lengths
     indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    made = Beliefs(
+    targets = SoftTargets(
         start=np.zeros(indptr[-1], np.float32),
         end=np.zeros(indptr[-1], np.float32),
         front=np.zeros((len(lengths), BOUNDARY_CLASSES), np.float32),
@@ -84,35 +84,34 @@ def ask_teachers(
     for teacher in teachers:
         teacher.to(device).eval()
         for indices in batches(lengths, token_budget=token_budget):
-            batch = dataset.whole(indices.tolist())
+            batch = windows.batch(indices.tolist())
             inputs = {k: v.to(device) for k, v in batch.items() if isinstance(v, Tensor)}
-            half = precision == "bf16"
-            with torch.autocast(device.type, dtype=torch.bfloat16) if half else nullcontext():
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
                 start, end, front, back = teacher(
                     inputs["input_ids"], inputs["attention_mask"], inputs.get("token_type_ids")
                 )
             mask = span_mask(inputs["context_start"], inputs["context_length"], start.shape[1])
-            for flat, logits in ((made.start, start), (made.end, end)):
+            for flat, logits in ((targets.start, start), (targets.end, end)):
                 masked = (logits.float() / temperature).masked_fill(~mask, -torch.inf)
-                beliefs = masked.softmax(-1).cpu().numpy()
+                probs = masked.softmax(-1).cpu().numpy()
                 for row, n in enumerate(indices):
-                    flat[indptr[n] : indptr[n + 1]] += share * beliefs[row, : lengths[n]]
+                    flat[indptr[n] : indptr[n + 1]] += share * probs[row, : lengths[n]]
             if front is not None and back is not None:
                 labelled = (inputs["drop_front"] >= 0) & (inputs["drop_back"] >= 0)
                 rows = torch.arange(len(indices), device=device)
-                for table, logits, at in ((made.front, front, "start"), (made.back, back, "end")):
-                    beliefs = (logits[rows, inputs[at]].float() / temperature).softmax(-1)
-                    table[indices] += (beliefs * labelled[:, None] / with_boundary).cpu().numpy()
+                for table, logits, at in ((targets.front, front, "start"), (targets.back, back, "end")):
+                    probs = (logits[rows, inputs[at]].float() / temperature).softmax(-1)
+                    table[indices] += (probs * labelled[:, None] / with_boundary).cpu().numpy()
             advance(len(indices))
         teacher.cpu()
-    return made
+    return targets
 
 
-def check_tokenizer(name: str, found: str, wanted: str) -> None:
-    """Raises ModelError where a teacher reads other tokens than the student."""
-    if found != wanted:
+def check_tokenizer(teacher: str, fingerprint: str, student_fingerprint: str) -> None:
+    """Raises ModelError where a teacher has another tokenizer than the student."""
+    if fingerprint != student_fingerprint:
         raise ModelError(
             "the teacher has another tokenizer than the student, so their tokens can't be compared",
-            where=name,
+            where=teacher,
             fix="use a teacher with the student's tokenizer",
         )

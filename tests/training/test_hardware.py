@@ -10,10 +10,11 @@ import pytest
 import torch
 from tiny import some_questions, tiny_model
 
-from komrc.training import checkpoints, trainer
-from komrc.training.machine import attention_kernel
+from komrc.training import checkpoints
+from komrc.training import losses as training_losses
+from komrc.training.hardware import attention_kernel
 from komrc.training.options import TrainingOptions
-from komrc.training.run import train
+from komrc.training.train import train
 
 
 def test_gpus_read_windows_packed_where_their_kernel_can() -> None:
@@ -38,7 +39,7 @@ def test_training_on_packed_windows_goes_as_on_padded_ones(
             kernels_seen.add(kernel)
             return kernel
 
-        monkeypatch.setattr(trainer, "attention_kernel", chosen)
+        monkeypatch.setattr(training_losses, "attention_kernel", chosen)
         output = tmp_path / kernel
         train(
             TrainingOptions(

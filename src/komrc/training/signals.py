@@ -1,6 +1,6 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the first asks for a checkpoint and an end, the second ends at once.
+"""Ctrl-C, SIGTERM and SIGHUP: the first saves a checkpoint and ends the run, the second ends it at once.
 
-Before the first step and after the last there is nothing to save, and the first ends the run, too.
+Before the first step and after the last there is nothing to save, so there the first also ends it at once.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from komrc.training import processes
+from komrc.training import distributed
 
 logger = logging.getLogger(__name__)
 
 
-class Stopped(BaseException):  # like KeyboardInterrupt, so that no "except Exception" takes it for a failure
-    """A signal broke off an evaluation between two batches, or what comes before and after the training."""
+class StopTraining(BaseException):  # like KeyboardInterrupt, so that no "except Exception" catches it
+    """A signal interrupted an evaluation, or the work before and after the training steps."""
 
 
 class StopRequest:
@@ -39,23 +39,23 @@ class StopRequest:
         return 128 + (self.signal or 0)
 
     def check(self) -> None:
-        """Raise Stopped once a signal came."""
+        """Raise StopTraining once a signal came."""
         if self.signal is not None:
-            raise Stopped
+            raise StopTraining
 
-    def agreed(self) -> bool:
-        """Whether a signal has reached any process of the run; then it counts for all of them.
+    def any_rank_stopped(self) -> bool:
+        """Whether a signal has reached any process of the run; from then on it counts for all of them.
 
-        Every process must ask at the same place.
+        A collective operation: every process must call it at the same point.
         """
-        number = processes.highest(self.signal or 0)
+        number = distributed.all_reduce_max(self.signal or 0)
         if number and self.signal is None:
             self.signal = number
         return number > 0
 
     @contextmanager
     def waiting_for_steps(self) -> Iterator[None]:
-        """While this lasts, a first signal raises nothing: whoever takes the steps looks at the request."""
+        """Inside, a first signal raises nothing: the training loop checks the request after each step."""
         self._waits = True
         try:
             yield
@@ -69,8 +69,8 @@ class StopRequest:
         if self.signal is None:
             self.signal = number
         if not self._waits:
-            raise Stopped
-        logger.warning("stopping after this step; a checkpoint will be saved (once more: stop at once)")
+            raise StopTraining
+        logger.warning("stopping after this step; a checkpoint will be saved (a second signal stops at once)")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Evaluation of models that are trained already, with the files that training writes."""
+"""Evaluation of trained models, with the files that training writes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from komrc.errors import UsageError
 from komrc.modeling import SpanReader
 from komrc.models import hub
 from komrc.tokenization import check_fit, load_tokenizer
-from komrc.training import machine, outputs
-from komrc.training.evaluating import Evaluator
+from komrc.training import hardware, outputs
+from komrc.training.evaluator import Evaluator
 from komrc.training.options import TrainingOptions
-from komrc.training.stopping import StopRequest
+from komrc.training.signals import StopRequest
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def evaluate_models(
     """Evaluate each model (folder or hub id) on ``options.predict_file``.
 
     Predictions go to ``output_dir/predictions_<step>.json``, without a step where there is one model;
-    all figures to eval_result_<model>_<length>.txt and eval_results.json. Returns them.
+    all metrics to eval_result_<model>_<length>.txt and eval_results.json. Returns them.
 
     Raises KomrcError, ModelError among them where a model has no trained span head.
     """
@@ -43,9 +43,9 @@ def evaluate_models(
     overwriting.refuse_inputs([output / name for name in (*names, "eval_results.json")], [source])
     contexts = {example.id: example.context for example in data.examples}
     device = torch.device("cuda" if torch.cuda.is_available() and not options.no_cuda else "cpu")
-    precision = machine.choose_precision(options.precision, device)
-    figures: dict[str, float] = {}
-    rounds = []
+    precision = hardware.choose_precision(options.precision, device)
+    metrics: dict[str, float] = {}
+    history = []
     for name, step in zip(models, steps, strict=True):
         folder = hub.resolve(name, revision=options.revision, cache_dir=options.cache_dir)
         model = SpanReader.trained(folder, model_type=options.model_type).to(device)
@@ -63,18 +63,18 @@ def evaluate_models(
             tokenizer,
             outputs.with_fitted(outputs.config_for(fitted), ReaderConfig.load(folder), options),
             precision=precision,
-            token_budget=options.per_gpu_eval_batch_size * options.max_seq_length,
+            token_budget=options.eval_token_budget,
             stop=StopRequest(),
         )
-        made = evaluator(model)
-        outputs.write_predictions(output, made.predictions, contexts, suffix=step)
-        logger.info("%s: EM %.2f, F1 %.2f", folder, made.scores["exact_match"], made.scores["f1"])
-        figures |= {f"{key}_{step}" if step else key: value for key, value in made.scores.items()}
-        rounds.append({"step": float(step or 0), **made.scores})
+        evaluation = evaluator(model)
+        outputs.write_predictions(output, evaluation.predictions, contexts, suffix=step)
+        logger.info("%s: EM %.2f, F1 %.2f", folder, evaluation.scores["exact_match"], evaluation.scores["f1"])
+        metrics |= {f"{key}_{step}" if step else key: value for key, value in evaluation.scores.items()}
+        history.append({"step": float(step or 0), **evaluation.scores})
     name = outputs.result_name(options.model or "komrc-small", options.max_seq_length)
-    outputs.write_results(result_folder / name, rounds)
-    storage.write_json(output / "eval_results.json", figures)
-    return figures
+    outputs.write_results(result_folder / name, history)
+    storage.write_json(output / "eval_results.json", metrics)
+    return metrics
 
 
 def _step(model: str, *, several: bool) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from komrc.training.progress import Display
+from komrc.training.display import Display
 
 
 class Terminal(io.StringIO):
