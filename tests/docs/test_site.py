@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +65,8 @@ def test_site_is_built_without_a_warning_and_loads_nothing_from_other_hosts(
 ) -> None:
     pytest.importorskip("zensical", reason="the docs extra is not installed")
     pytest.importorskip("mkdocstrings_handlers.python", reason="the docs extra is not installed")
-    changed = configuration() | {"docs_dir": str(ROOT / "docs"), "site_dir": "site"}
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")  # the pages must be below the configuration
+    changed = configuration() | {"site_dir": "site"}
     text = yaml.safe_dump(changed, allow_unicode=True).replace("build/reference", str(reference))
     (tmp_path / "mkdocs.yml").write_text(text.replace("- src\n", f"- {ROOT / 'src'}\n"), encoding="utf-8")
     done = subprocess.run(
