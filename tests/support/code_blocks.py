@@ -1,7 +1,7 @@
 """The fenced code blocks of Markdown pages, and the comments before them that say whether they are run.
 
-A block directly after ``<!-- not run: reason -->`` is not run. One after ``<!-- needs komrc.Client -->`` is run
-if these names exist.
+A block directly after ``<!-- not run: reason -->`` is not run. One after ``<!-- needs komrc.Client -->``
+is run if these names exist.
 """
 
 from __future__ import annotations
