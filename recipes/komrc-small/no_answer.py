@@ -17,9 +17,9 @@ import random
 import sys
 from pathlib import Path
 
-from data import DEVELOPMENT_EVERY, Article, articles, only, with_prefix
 from negatives import negatives
 
+from data import DEVELOPMENT_EVERY, Article, articles, only, with_prefix
 from komrc.storage import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
