@@ -27,13 +27,13 @@ from benchmarks.machine import describe, peak_memory
 from benchmarks.report import table
 from benchmarks.rounds import ROOT, Summary, say
 from benchmarks.workload import questions, spread
+from komrc.config import ReaderSettings
 from komrc.engines.fake import FakeEngine
 from komrc.predicting import on_ray, processes
 from komrc.predicting.model import Model
 from komrc.predicting.shards import Actors, Job, predict_folder
 from komrc.predicting.source import open_source
 from komrc.reader import Reader
-from komrc.settings import ReaderSettings
 from komrc.tokenization import load_tokenizer
 
 ACTORS: dict[str, Actors] = {

@@ -20,11 +20,11 @@ from benchmarks.recipe2020 import features
 from benchmarks.workload import SHARED, questions
 from komrc.decoding import DecodeConfig, decode
 from komrc.engines import Logits
-from komrc.features import WindowConfig, build_windows
 from komrc.metrics import korquad
 from komrc.models import hub
 from komrc.tokenization import load_tokenizer
 from komrc.types import Example
+from komrc.windows import WindowConfig, build_windows
 
 MANY = 60_000
 

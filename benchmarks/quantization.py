@@ -20,16 +20,16 @@ import onnx
 from benchmarks.rounds import say
 from benchmarks.workload import questions, spread
 from komrc import load_squad
-from komrc.engines.onnx import OnnxEngine
+from komrc.config import ReaderSettings
+from komrc.engines.onnx_engine import OnnxEngine
 from komrc.export import optimize, quantize_graph, write_graph
-from komrc.features import WindowConfig, build_windows, collate
 from komrc.metrics import korquad
 from komrc.modeling import SpanReader
 from komrc.models import hub
 from komrc.reader import Reader
-from komrc.settings import ReaderSettings
 from komrc.tokenization import ReaderTokenizer, load_tokenizer
 from komrc.types import Example
+from komrc.windows import WindowConfig, build_windows, collate
 
 
 class Calibration:

@@ -17,12 +17,12 @@ from komrc.data import load_squad
 from komrc.decoding import Candidate, DecodeConfig, decode
 from komrc.engines import Logits
 from komrc.errors import UsageError
-from komrc.features import WindowConfig, Windows, build_windows
-from komrc.graphemes import cut_points
-from komrc.invisible import visible
 from komrc.metrics.korquad import score
+from komrc.text.graphemes import cut_points
+from komrc.text.invisible import visible
 from komrc.tokenization import PairTemplate, load_tokenizer
 from komrc.types import Example, Span
+from komrc.windows import WindowConfig, Windows, build_windows
 
 TEMPLATE = PairTemplate((0,), (0,), (0,), (0,), (0,), (0,), 0, 0)
 

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForQuestionAnswering
 from komrc import storage
 from komrc.data import load_squad
 from komrc.engines import Batch
-from komrc.engines.onnx import OnnxEngine
+from komrc.engines.onnx_engine import OnnxEngine
 from komrc.errors import ModelError, UsageError
 from komrc.export import OPSET, export_model, optimize, quantize_graph, write_graph
 from komrc.modeling import SpanReader

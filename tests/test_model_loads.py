@@ -16,13 +16,13 @@ from transformers import BertConfig, BertForQuestionAnswering, BertModel
 
 from komrc import evaluation, storage
 from komrc.cli import main
+from komrc.config import ReaderSettings
 from komrc.errors import KomrcError, ModelError, UsageError
 from komrc.export import export_model
 from komrc.predicting.model import Model
 from komrc.reader import Reader
 from komrc.serving.loading import load as load_for_serving
 from komrc.serving.options import ServeOptions
-from komrc.settings import ReaderSettings
 from komrc.tokenization import load_tokenizer
 from komrc.training.options import TrainingOptions
 from komrc.training.run import train

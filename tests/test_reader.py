@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from komrc.config import ReaderSettings
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
 from komrc.errors import EngineError, InputError, UsageError
-from komrc.features import batches
-from komrc.invisible import visible
 from komrc.reader import Reader, Reading
-from komrc.settings import ReaderSettings
+from komrc.text.invisible import visible
 from komrc.tokenization import load_tokenizer
 from komrc.types import Answer, Example, Span
+from komrc.windows import batches
 
 CONTEXT = "훈민정음은 1443년 세종이 창제하여 1446년에 반포하였다. " * 3
 SHORT = ReaderSettings(max_seq_length=48, doc_stride=16, max_query_length=16)
@@ -197,7 +197,7 @@ def trims_one(items: Sequence[tuple[str, int, int]]) -> list[Span]:
 def test_the_first_answers_and_scores_are_the_same_whatever_top_k(
     monkeypatch: pytest.MonkeyPatch, distinct: bool, whole_words: bool, trimming: bool, head: bool
 ) -> None:
-    monkeypatch.setattr("komrc.particles.trim_many", trims_one)
+    monkeypatch.setattr("komrc.text.particles.trim_many", trims_one)
     own = Reader(
         READER.tokenizer, FakeEngine(boundary=head), SHORT, trim_particles="kiwi" if trimming else None
     )
@@ -271,7 +271,7 @@ def test_a_passage_with_invisible_characters_gives_the_answer_without(character:
 
 
 def test_trimmed_and_widened_answers_have_visible_edges(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("komrc.particles.trim_many", trims_one)
+    monkeypatch.setattr("komrc.text.particles.trim_many", trims_one)
     context, raw = (
         "훈민정음은 세종이 만들었다.",
         "\u200b훈민정음\u200b은 \u200d세종\u00ad이\u200b 만들었다.\ufeff",
@@ -318,7 +318,7 @@ def test_the_empty_answer_is_among_the_candidates_of_every_question() -> None:
 
 
 def test_trimmed_answers_keep_what_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("komrc.particles.trim_many", trims_one)
+    monkeypatch.setattr("komrc.text.particles.trim_many", trims_one)
     plain = READER.read("누가?", CONTEXT, top_k=20)
     own = Reader(READER.tokenizer, READER.engine, SHORT, trim_particles="kiwi")
     found = own.read("누가?", CONTEXT, top_k=20)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from komrc import particles, storage, system
+from komrc import storage, system
 from komrc.errors import StorageError
+from komrc.text import particles
 
 
 def test_particles_are_cut_where_no_affinity_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from komrc.features import WindowConfig, build_windows
-from komrc.statistics import reach
+from komrc.report.dataset_stats import reach
 from komrc.tokenization import ReaderTokenizer, load_tokenizer
 from komrc.types import Example, Gold
 from komrc.unreachable import Unreachable, count_unreachable
+from komrc.windows import WindowConfig, build_windows
 
 WORDS = [f"w{n}" for n in range(10)]
 CONTEXT = " ".join(WORDS * 10)  # 100 tokens

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+from komrc.config import ReaderSettings
 from komrc.data import load_squad
 from komrc.errors import KomrcError, ModelError
 from komrc.reader import Reader
-from komrc.settings import ReaderSettings
 from komrc.storage import replacing_folder
 from komrc.tokenization import load_tokenizer
 from komrc.training.tuning import tune_temperature

@@ -19,14 +19,14 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
+from komrc.config import ReaderSettings
 from komrc.data import load_squad
-from komrc.engines.onnx import GRAPHS
+from komrc.engines.onnx_engine import GRAPHS
 from komrc.errors import KomrcError, ModelError
 from komrc.modeling.quantized import save_quantized
 from komrc.modeling.quantized_graph import write_graph
 from komrc.models import hub
 from komrc.reader import Reader
-from komrc.settings import ReaderSettings
 from komrc.storage import replacing_folder
 from komrc.tokenization import load_tokenizer
 

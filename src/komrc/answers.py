@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from komrc.decoding import Candidate
-from komrc.invisible import VisibleText, visible
+from komrc.text.invisible import VisibleText, visible
 from komrc.types import Answer, Span
 
 
@@ -81,7 +81,7 @@ def _raw(context: str, seen: VisibleText, answer: Answer) -> Answer:
 
 
 def _trimmed(contexts: Sequence[str], answers: Sequence[list[Answer]]) -> list[list[Answer]]:
-    from komrc.particles import trim_many
+    from komrc.text.particles import trim_many
 
     items = [(c, a.start, a.end) for c, row in zip(contexts, answers, strict=True) for a in row if a.text]
     spans = iter(trim_many(items))

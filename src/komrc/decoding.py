@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 
 from komrc.engines import Logits
 from komrc.errors import UsageError, check_whole_number
-from komrc.features import Windows, in_visible_text
-from komrc.graphemes import cut_points
-from komrc.invisible import VisibleText, visible
-from komrc.marks import Marks
 from komrc.spans import NEVER, Edges, Spans, Tokens, choose_edges, shared_edges
+from komrc.text.graphemes import cut_points
+from komrc.text.invisible import VisibleText, visible
+from komrc.text.marks import Marks
 from komrc.types import Span
+from komrc.windows import Windows, in_visible_text
 
 _CELLS_AT_ONCE = 1_500_000  # spans in memory at a time, about 6 MB each array
 _STAND_INS = 20  # best spans among which one with whole pairs of marks is looked for

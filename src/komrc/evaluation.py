@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from komrc import particles
 from komrc.data import read_json, read_predictions
 from komrc.errors import DataError
 from komrc.metrics import klue, korquad, squad2
+from komrc.text import particles
 from komrc.types import Example, Span
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def locate(context: str, question: str, text: str) -> Span | None:
 
 
 def trim_predictions(examples: Sequence[Example], predictions: Mapping[str, str]) -> dict[str, str]:
-    """Predictions without the particles, copulas and endings at their ends; see ``komrc.particles``.
+    """Predictions without the particles, copulas and endings at their ends; see ``komrc.text.particles``.
 
     Each one is read in its context, where ``locate`` finds it; one that stands nowhere in the context is
     read alone. Predictions of unknown ids and empty ones stay as they are.

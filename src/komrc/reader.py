@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from komrc import answers as shaping
+from komrc.config import ReaderSettings
 from komrc.decoding import Candidate, DecodeConfig, decode
 from komrc.engines import Batch, Engine, Logits
 from komrc.engines.loading import EngineName, load_engine
 from komrc.errors import EngineError, InputError, UsageError, check_whole_number
-from komrc.features import WindowConfig, Windows, batches, build_windows, collate
 from komrc.progress import Advance, showing
-from komrc.settings import ReaderSettings
 from komrc.types import Answer, Example
+from komrc.windows import WindowConfig, Windows, batches, build_windows, collate
 
 if TYPE_CHECKING:
     from komrc.tokenization import ReaderTokenizer

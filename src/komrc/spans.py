@@ -10,8 +10,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from komrc.engines import BOUNDARY_CLASSES, Logits
-from komrc.features import Windows
 from komrc.types import Span
+from komrc.windows import Windows
 
 NEVER = np.float32(-np.inf)  # the logit of what can't be an answer
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from komrc.features import Windows
 from komrc.types import Example
+from komrc.windows import Windows
 
 
 @dataclass(frozen=True, slots=True)

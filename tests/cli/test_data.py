@@ -19,7 +19,7 @@ from komrc.cli import data as command
 from komrc.cli import main
 from komrc.data import load_squad
 from komrc.download import RemoteFile
-from komrc.statistics import describe, reach
+from komrc.report.dataset_stats import describe, reach
 from komrc.tokenization import load_tokenizer
 from komrc.types import Example, Gold
 

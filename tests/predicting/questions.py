@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from komrc.config import ReaderSettings
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
 from komrc.predicting.shards import Job
 from komrc.reader import Reader
-from komrc.settings import ReaderSettings
 from komrc.tokenization import load_tokenizer
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from komrc.config import ReaderSettings
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
 from komrc.errors import DataError, EngineError, StorageError, UsageError
 from komrc.predicting.one_file import predict_file
 from komrc.predicting.source import open_source
 from komrc.reader import Reader
-from komrc.settings import ReaderSettings
 from komrc.tokenization import load_tokenizer
 
 RUN = {"model": "m"}

@@ -17,7 +17,7 @@ import pytest
 from questions import DyingReader, fake_reader, job, read_lines, record, shards, write_lines
 
 from komrc import storage
-from komrc.engines.onnx import usable_cores
+from komrc.engines.onnx_engine import usable_cores
 from komrc.errors import DataError, EngineError, StorageError, UsageError
 from komrc.predicting import processes
 from komrc.predicting.one_file import predict_file

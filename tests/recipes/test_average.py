@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from komrc.config import ReaderSettings
 from komrc.modeling import SpanReader
 from komrc.models import hub
 from komrc.reader import Reader
-from komrc.settings import ReaderSettings
 
 SCRIPT = Path(__file__).resolve().parents[2] / "recipes/komrc-small/average.py"
 

@@ -17,17 +17,17 @@ import numpy as np
 import regex
 
 from komrc import storage
+from komrc.config import ReaderSettings
 from komrc.data import EVERYTHING, read_data, scan_data
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
 from komrc.errors import KomrcError
-from komrc.features import WindowConfig, build_windows, in_visible_text
-from komrc.invisible import visible
 from komrc.models import checks, hub
 from komrc.reader import Reader
-from komrc.settings import ReaderSettings
+from komrc.text.invisible import visible
 from komrc.tokenization import load_tokenizer
 from komrc.types import Example, Gold, Span
+from komrc.windows import WindowConfig, build_windows, in_visible_text
 
 SYLLABLES = [chr(code) for code in range(ord("가"), ord("힣"), 37)]
 # Every kind of text that offsets have ever gone wrong on.

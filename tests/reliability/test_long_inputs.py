@@ -13,8 +13,8 @@ from faults import in_child
 
 from komrc import storage
 from komrc.errors import ModelError
-from komrc.graphemes import cut_points
 from komrc.models import checks
+from komrc.text.graphemes import cut_points
 
 ROOM = 1 << 30  # bytes of address space beyond what the process has
 

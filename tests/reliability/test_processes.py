@@ -18,7 +18,7 @@ import ranks
 from resuming import differences, killed, whole
 from tiny_run import material, without_dropout
 
-from komrc import features
+from komrc import windows
 from komrc.errors import StorageError
 from komrc.training import checkpoints
 from komrc.training.processes import ProcessLostError
@@ -81,13 +81,13 @@ def test_a_run_that_has_ended_leaves_no_thread_of_its_process_group(made: Path, 
 
 def test_the_first_process_cuts_the_windows_for_all(made: Path, tmp_path: Path) -> None:
     def run() -> list[bool]:
-        true, built = features.build_windows, []
+        true, built = windows.build_windows, []
 
         def build(*args: Any, **more: Any) -> Any:
             built.append(more["labels"])  # those of the evaluation have none
             return true(*args, **more)
 
-        features.build_windows = build
+        windows.build_windows = build
         whole(made, tmp_path / "out", max_steps=1, predict_file=None, cache_dir=str(tmp_path / "cache"))
         return built
 

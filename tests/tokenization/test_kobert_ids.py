@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from komrc.errors import ModelError
-from komrc.invisible import visible
+from komrc.text.invisible import visible
 from komrc.tokenization import ReaderTokenizer
 from komrc.tokenization.kobert_backend import build_backend
 

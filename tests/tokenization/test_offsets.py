@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from test_kobert_ids import TEXTS
 
 from komrc.errors import InputError
-from komrc.invisible import visible
+from komrc.text.invisible import visible
 from komrc.tokenization import ReaderTokenizer, load_tokenizer
 
 BLANK = "\u200b\u200e\u200f\ufeff\ufffd▁"  # what KoBERT's normalizer makes white space

@@ -12,7 +12,6 @@ from tiny import some_questions, tiny_model
 
 from komrc.data import load_squad
 from komrc.errors import ModelError
-from komrc.features import WindowConfig, build_windows
 from komrc.modeling import SpanReader
 from komrc.tokenization import load_tokenizer
 from komrc.training.dataset import WindowDataset
@@ -20,6 +19,7 @@ from komrc.training.distilling import ask_teachers
 from komrc.training.losses import soft_boundary_loss, soft_span_loss, span_mask
 from komrc.training.options import TrainingOptions
 from komrc.training.run import train
+from komrc.windows import WindowConfig, build_windows
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,14 @@ import torch
 from tiny import some_questions, tiny_model
 
 from komrc.data import load_squad
-from komrc.features import WindowConfig, build_windows
-from komrc.particles import trim_tokens
+from komrc.text.particles import trim_tokens
 from komrc.tokenization import load_tokenizer
 from komrc.training.dataset import WindowDataset
 from komrc.training.losses import particle_loss
 from komrc.training.options import TrainingOptions
 from komrc.training.particle_labels import label_particles
 from komrc.training.run import train
+from komrc.windows import WindowConfig, build_windows
 
 pytest.importorskip("kiwipiepy")
 

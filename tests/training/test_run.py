@@ -203,7 +203,7 @@ def test_a_signal_saves_and_ends_and_the_run_goes_on_to_the_same_end(
 def test_a_signal_during_an_evaluation_is_made_up_for(
     options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from komrc.engines.torch import TorchEngine
+    from komrc.engines.torch_engine import TorchEngine
 
     whole = train(options("whole", eval_steps=2, save_steps=-1))
     true_run = TorchEngine.run

@@ -18,7 +18,7 @@ from komrc.data import Loaded, scan_data
 from komrc.data.fix import fix_data
 from komrc.download import KORQUAD_LICENCE, KORQUAD_URL, KORQUAD_V1, RemoteFile, fetch
 from komrc.errors import PROBLEMS_SHOWN, DataError, Problem, UsageError, kinds_of
-from komrc.statistics import Lengths, Reach, Statistics, describe, reach
+from komrc.report.dataset_stats import Lengths, Reach, Statistics, describe, reach
 
 if TYPE_CHECKING:
     from komrc.unreachable import Unreachable
@@ -143,10 +143,10 @@ def run_lint(args: argparse.Namespace) -> int:
 
 def _reach(loaded: Loaded, tokenizer: str | None) -> _Reached:
     """What can be reached with the default lengths of training."""
-    from komrc.features import WindowConfig, build_windows
-    from komrc.settings import ReaderSettings
+    from komrc.config import ReaderSettings
     from komrc.tokenization import load_tokenizer
     from komrc.unreachable import count_unreachable
+    from komrc.windows import WindowConfig, build_windows
 
     backend, defaults = load_tokenizer(tokenizer), ReaderSettings()
     config = WindowConfig(min(defaults.max_seq_length, backend.model_max_length))

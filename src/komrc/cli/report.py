@@ -93,10 +93,10 @@ def run(args: argparse.Namespace) -> int:
     tokenizer = windows = None
     longest = 30
     if args.model is not None:
-        from komrc.features import WindowConfig
+        from komrc.config import ReaderSettings
         from komrc.models import hub
-        from komrc.settings import ReaderSettings
         from komrc.tokenization import load_tokenizer
+        from komrc.windows import WindowConfig
 
         folder = hub.resolve(args.model)
         tokenizer = load_tokenizer(folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from komrc.engines import Engine
-from komrc.engines.onnx import OnnxEngine
+from komrc.engines.onnx_engine import OnnxEngine
 from komrc.errors import UsageError, require
 from komrc.models import checks
 from komrc.models.files import GRAPHS
@@ -67,7 +67,7 @@ def _torch(folder: Path, name: Literal["torch", "torch-bf16"], model_type: str |
         where=str(folder),
         instead="use another engine",
     )
-    from komrc.engines.torch import TorchEngine
+    from komrc.engines.torch_engine import TorchEngine
 
     return TorchEngine.load(folder, name, model_type=model_type)
 
@@ -80,6 +80,6 @@ def _openvino(folder: Path, name: Literal["openvino", "openvino-bf16"]) -> Engin
         where=str(folder),
         instead="use another engine",
     )
-    from komrc.engines.openvino import OpenVinoEngine
+    from komrc.engines.openvino_engine import OpenVinoEngine
 
     return OpenVinoEngine.load(folder, name)

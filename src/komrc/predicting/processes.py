@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 
-from komrc.engines.onnx import usable_cores
+from komrc.engines.onnx_engine import usable_cores
 from komrc.errors import EngineError
 from komrc.predicting.shards import Answerer, Job, Written
 from komrc.predicting.source import Block

@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from komrc import calibration
 from komrc.data import read_nbest
 from komrc.errors import DataError
-from komrc.metrics import korquad
+from komrc.metrics import calibration, korquad
 from komrc.report import slices
 from komrc.report.intervals import Interval, bootstrap, mcnemar
 from komrc.report.outcomes import Outcome, classify
 from komrc.types import Example
 
 if TYPE_CHECKING:
-    from komrc.features import WindowConfig
     from komrc.tokenization import ReaderTokenizer
     from komrc.unreachable import Unreachable
+    from komrc.windows import WindowConfig
 
 FORMAT = 1  # of the JSON; raise it when a key changes its meaning
 
@@ -263,8 +262,8 @@ def _unreachable(
     max_answer_length: int,
 ) -> Unreachable:
     """By the model's tokens where it is known; whether it gives no answer is seen from the predictions."""
-    from komrc.features import build_windows
     from komrc.unreachable import count_unreachable
+    from komrc.windows import build_windows
 
     return count_unreachable(
         examples,
@@ -280,7 +279,7 @@ def _ceiling(
 ) -> Ceiling | None:
     if tokenizer is None:
         return None
-    from komrc.statistics import reach
+    from komrc.report.dataset_stats import reach
 
     reached = reach(examples, tokenizer, max_answer_length=max_answer_length)
     return Ceiling(reached.em, reached.f1) if reached else None

@@ -12,8 +12,8 @@ import numpy as np
 from komrc.types import Example, Gold
 
 if TYPE_CHECKING:
-    from komrc.features import WindowConfig
     from komrc.tokenization import ReaderTokenizer
+    from komrc.windows import WindowConfig
 
 _QUOTES = frozenset("'\"‘’“”《》〈〉「」『』´`")
 _HANJA = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
@@ -106,7 +106,7 @@ def by_tokens(
     """The groups that depend on tokens: whether whole tokens reach the first reference exactly, and whether
     it lies in one window (``one``), whole in each window it touches (``whole``), or is cut by the edge of one
     (``cut``). All examples must have an answer."""
-    from komrc.features import build_windows
+    from komrc.windows import build_windows
 
     windows = build_windows(examples, tokenizer, config, labels=True)
     first = windows.context_indptr[windows.context[windows.example]] + windows.first_token

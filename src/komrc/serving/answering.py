@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from komrc.errors import EngineError, InputError, KomrcError, UsageError
-from komrc.features import batches
 from komrc.reader import Prediction, Reader, Reading
 from komrc.serving.batching import Batcher, Job, Part
 from komrc.serving.errors import RefusedError, past_deadline, too_busy, too_long
@@ -24,6 +23,7 @@ from komrc.serving.metrics import Metrics
 from komrc.serving.options import ServeOptions
 from komrc.serving.pace import Pace
 from komrc.types import Answer, Example
+from komrc.windows import batches
 
 _SPANS = 25_000_000  # spans of one context that decoding may weigh: about 100 MB
 _SURE, _SAFE = 0.9, 0.8  # of the time limit: more is refused; so much is advised

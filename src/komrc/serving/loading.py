@@ -8,9 +8,9 @@ from typing import Any
 
 from komrc.errors import ModelError
 from komrc.models import hub
-from komrc.particles import trim_many
 from komrc.reader import Reader
 from komrc.serving.options import ServeOptions
+from komrc.text.particles import trim_many
 
 _PRIVATE = {"_name_or_path", "auto_map"}  # a path of the machine that trained; code that is never loaded
 

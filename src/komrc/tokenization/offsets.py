@@ -16,7 +16,7 @@ from typing import Any
 
 import tokenizers
 
-from komrc.invisible import VisibleText
+from komrc.text.invisible import VisibleText
 from komrc.types import Span
 
 Offsets = tuple[int, int]

@@ -17,7 +17,7 @@ import tokenizers
 from tokenizers import pre_tokenizers
 
 from komrc.errors import InputError
-from komrc.invisible import visible
+from komrc.text.invisible import visible
 from komrc.tokenization.offsets import OffsetRepair, TokenizedText
 from komrc.tokenization.template import PairTemplate
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from komrc.engines import Batch
-from komrc.features import Windows, collate
+from komrc.windows import Windows, collate
 
 if TYPE_CHECKING:
     from komrc.training.distilling import Beliefs

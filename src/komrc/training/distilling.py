@@ -18,10 +18,10 @@ from torch import Tensor
 
 from komrc.engines import BOUNDARY_CLASSES
 from komrc.errors import ModelError
-from komrc.features import batches
 from komrc.modeling import SpanReader
 from komrc.training.dataset import Tensors, WindowDataset
 from komrc.training.losses import span_mask
+from komrc.windows import batches
 
 
 @dataclass(frozen=True, slots=True)

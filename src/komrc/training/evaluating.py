@@ -7,13 +7,13 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass
 from typing import Any, Literal
 
+from komrc.config import ReaderSettings
 from komrc.decoding import Candidate
 from komrc.engines import Batch, Logits
-from komrc.engines.torch import TorchEngine
+from komrc.engines.torch_engine import TorchEngine
 from komrc.metrics import korquad
 from komrc.modeling import SpanReader
 from komrc.reader import Prediction, Reader
-from komrc.settings import ReaderSettings
 from komrc.tokenization import ReaderTokenizer
 from komrc.training import processes
 from komrc.training.stopping import Stopped, StopRequest

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from komrc import __version__, storage
+from komrc.config import ReaderSettings
 from komrc.reader import Prediction
-from komrc.settings import ReaderSettings
 
 
 def nbest(predictions: Sequence[Prediction], contexts: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:

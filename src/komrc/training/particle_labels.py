@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from komrc.engines import BOUNDARY_CLASSES
-from komrc.features import Windows, in_visible_text
-from komrc.invisible import visible
-from komrc.particles import trim_tokens
+from komrc.text.invisible import visible
+from komrc.text.particles import trim_tokens
 from komrc.training.dataset import Tensors, WindowDataset
 from komrc.types import Example
+from komrc.windows import Windows, in_visible_text
 
 
 @dataclass(frozen=True, slots=True)

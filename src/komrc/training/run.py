@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 from transformers import TrainingArguments, set_seed
 
 from komrc import overwriting, storage
+from komrc.config import ReaderSettings
 from komrc.data import EVALUATING, TRAINING, Loaded, Needs, read_data
-from komrc.engines.torch import TorchEngine
+from komrc.engines.torch_engine import TorchEngine
 from komrc.errors import StorageError, UsageError
-from komrc.features import WindowConfig, Windows, cached_windows
 from komrc.modeling import SpanReader
 from komrc.models import checks, files, hub
-from komrc.settings import ReaderSettings
 from komrc.tokenization import ReaderTokenizer, check_fit, check_reads, load_tokenizer
 from komrc.training import checkpoints, machine, outputs, preflight, processes, saving
 from komrc.training.batching import LengthGrouped
@@ -41,6 +40,7 @@ from komrc.training.trainer import Metrics, Schedule, SpanTrainer
 from komrc.training.tuning import tune_temperature, tune_threshold
 from komrc.types import Example
 from komrc.unreachable import Unreachable, count_unreachable
+from komrc.windows import WindowConfig, Windows, cached_windows
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from komrc import storage
+from komrc.config import ReaderSettings
 from komrc.errors import StorageError
 from komrc.modeling import SpanReader
-from komrc.settings import ReaderSettings
 from komrc.tokenization import ReaderTokenizer
 
 logger = logging.getLogger(__name__)

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from komrc import overwriting, storage
+from komrc.config import ReaderSettings
 from komrc.data import EVALUATING, read_data
 from komrc.errors import UsageError
 from komrc.modeling import SpanReader
 from komrc.models import hub
-from komrc.settings import ReaderSettings
 from komrc.tokenization import check_fit, load_tokenizer
 from komrc.training import machine, outputs
 from komrc.training.evaluating import Evaluator

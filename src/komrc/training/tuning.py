@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from komrc.calibration import fit_temperature
+from komrc.config import ReaderSettings
 from komrc.engines import Batch, Engine, Logits
 from komrc.metrics import korquad
+from komrc.metrics.calibration import fit_temperature
 from komrc.reader import Prediction, Reader
-from komrc.settings import ReaderSettings
 from komrc.tokenization import ReaderTokenizer
 from komrc.types import Example
 

@@ -10,7 +10,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from komrc.invisible import visible
+from komrc.text.invisible import visible
 from komrc.types import Span
 
 LISTED = [

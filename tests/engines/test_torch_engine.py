@@ -12,7 +12,7 @@ from support.batches import random_batch, tokens, window
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from komrc.engines.torch import TorchEngine  # noqa: E402
+from komrc.engines.torch_engine import TorchEngine  # noqa: E402
 from komrc.errors import EngineError  # noqa: E402
 from komrc.modeling import SpanReader, onednn  # noqa: E402
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from komrc import calibration
+from komrc.metrics import calibration
 
 
 def test_error_by_hand():

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from komrc.config import ReaderSettings
 from komrc.errors import ModelError
-from komrc.settings import ReaderSettings
 
 
 def test_round_trip(tmp_path: Path) -> None:

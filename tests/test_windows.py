@@ -16,7 +16,9 @@ from tokenizers import models, pre_tokenizers, processors
 from komrc import storage
 from komrc.data import load_squad
 from komrc.errors import UsageError
-from komrc.features import (
+from komrc.tokenization import PairTemplate, ReaderTokenizer, load_tokenizer
+from komrc.types import Example, Gold
+from komrc.windows import (
     WindowConfig,
     Windows,
     batches,
@@ -24,8 +26,6 @@ from komrc.features import (
     cached_windows,
     collate,
 )
-from komrc.tokenization import PairTemplate, ReaderTokenizer, load_tokenizer
-from komrc.types import Example, Gold
 
 WORDS = [f"w{n}" for n in range(40)]
 

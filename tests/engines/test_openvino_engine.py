@@ -19,8 +19,8 @@ from transformers import AutoConfig, AutoModelForQuestionAnswering  # noqa: E402
 
 from komrc.engines import Logits  # noqa: E402
 from komrc.engines.loading import load_engine  # noqa: E402
-from komrc.engines.onnx import OnnxEngine  # noqa: E402
-from komrc.engines.openvino import OpenVinoEngine  # noqa: E402
+from komrc.engines.onnx_engine import OnnxEngine  # noqa: E402
+from komrc.engines.openvino_engine import OpenVinoEngine  # noqa: E402
 from komrc.errors import EngineError  # noqa: E402
 from komrc.export import optimize, write_graph  # noqa: E402
 from komrc.modeling import SpanReader  # noqa: E402

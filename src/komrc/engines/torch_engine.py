@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from komrc.engines import Batch, Logits
-from komrc.engines.onnx import MICROBATCH_TOKENS
+from komrc.engines.onnx_engine import MICROBATCH_TOKENS
 from komrc.errors import EngineError
 from komrc.modeling import SpanReader, onednn
 

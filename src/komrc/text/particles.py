@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from komrc import system
 from komrc.errors import require
-from komrc.graphemes import cut_points
-from komrc.marks import CLOSING, PAIRS
+from komrc.text.graphemes import cut_points
+from komrc.text.marks import CLOSING, PAIRS
 from komrc.types import Span
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from komrc import storage
 from komrc.engines import BOUNDARY_CLASSES, Batch
 from komrc.errors import StorageError, UsageError, check_whole_number
-from komrc.invisible import VisibleText, visible
+from komrc.text.invisible import VisibleText, visible
 from komrc.types import Example
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from komrc.graphemes import cut_points
+from komrc.text.graphemes import cut_points
 
 
 def clusters(text: str) -> list[int]:

@@ -22,21 +22,21 @@ import torch
 from torch import Tensor, nn
 
 from komrc import overwriting
+from komrc.config import ReaderSettings
 from komrc.data import load_squad
 from komrc.engines import Engine
-from komrc.engines.onnx import OnnxEngine
-from komrc.engines.torch import TorchEngine
+from komrc.engines.onnx_engine import OnnxEngine
+from komrc.engines.torch_engine import TorchEngine
 from komrc.errors import ModelError, UsageError, require
-from komrc.features import WindowConfig, build_windows, collate
 from komrc.metrics import korquad
 from komrc.modeling import SpanReader
 from komrc.modeling.int8_nodes import OPSET, Int8Nodes, Quantized
 from komrc.models import checks, hub
 from komrc.models.files import GRAPHS
 from komrc.reader import Reader
-from komrc.settings import ReaderSettings
 from komrc.storage import replacing_folder
 from komrc.tokenization import ReaderTokenizer, check_fit, load_tokenizer
+from komrc.windows import WindowConfig, build_windows, collate
 
 if TYPE_CHECKING:
     from komrc.types import Example

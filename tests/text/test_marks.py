@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from komrc.marks import PAIRS, Marks
+from komrc.text.marks import PAIRS, Marks
 
 
 def halves(text: str, part: str) -> str:

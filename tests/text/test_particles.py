@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from komrc.metrics import korquad
-from komrc.particles import trim, trim_many
+from komrc.text.particles import trim, trim_many
 
 pytest.importorskip("kiwipiepy")
 

@@ -20,7 +20,7 @@ from transformers import BertConfig, BertForQuestionAnswering
 
 from komrc.engines import Batch
 from komrc.engines.loading import load_engine
-from komrc.engines.onnx import OnnxEngine
+from komrc.engines.onnx_engine import OnnxEngine
 from komrc.errors import EngineError, ModelError
 from komrc.modeling import SpanReader
 from komrc.modeling.quantized import save_quantized
@@ -214,8 +214,8 @@ def test_threads_are_those_that_the_process_has_time_for(
 ) -> None:
     folder, quota = int8_folder(tmp_path / "model"), tmp_path / "cpu.max"
     version_1 = tmp_path / "quota", tmp_path / "period"
-    monkeypatch.setattr("komrc.engines.onnx._CPU_QUOTA", quota)
-    monkeypatch.setattr("komrc.engines.onnx._CPU_QUOTA_V1", version_1)
+    monkeypatch.setattr("komrc.engines.onnx_engine._CPU_QUOTA", quota)
+    monkeypatch.setattr("komrc.engines.onnx_engine._CPU_QUOTA_V1", version_1)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
 
     def threads() -> int:

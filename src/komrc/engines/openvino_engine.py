@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from komrc.engines import Batch, Logits
-from komrc.engines.onnx import OUTPUTS, usable_cores
+from komrc.engines.onnx_engine import OUTPUTS, usable_cores
 from komrc.errors import EngineError
 from komrc.models import files
 from komrc.models.files import GRAPHS
