@@ -14,12 +14,12 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, processors
 
 from komrc.cli import serve as command
+from komrc.config import ReaderSettings
 from komrc.engines.fake import FakeEngine
 from komrc.errors import ModelError
 from komrc.reader import Reader
 from komrc.serving.loading import Loaded
 from komrc.serving.server import configure_logging, serve
-from komrc.settings import ReaderSettings
 from komrc.tokenization import ReaderTokenizer
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"

@@ -12,7 +12,6 @@ from komrc.reader import Reader
 from komrc.serving.loading import load
 from komrc.serving.options import ServeOptions
 from komrc.text import particles
-from komrc.text import particles
 
 CONTEXT = "훈민정음은 1443년에 세종이 창제하였다. 해설서는 1446년에 나왔다! 집현전 학자들이 썼다."
 
