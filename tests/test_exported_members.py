@@ -42,7 +42,9 @@ def test_exported_members() -> None:
         "UsageError",
         "__version__",
         "evaluate",
+        "from_dataset",
         "load_squad",
+        "to_dataset",
         "train",
     ]
 

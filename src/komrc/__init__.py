@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from komrc.client import AsyncClient, Client
-    from komrc.data import load_squad
+    from komrc.data import from_dataset, load_squad, to_dataset
     from komrc.errors import (
         DataError,
         EngineError,
@@ -53,14 +53,16 @@ __all__ = [
     "UsageError",
     "__version__",
     "evaluate",
+    "from_dataset",
     "load_squad",
+    "to_dataset",
     "train",
 ]  # fmt: skip
 
 # Imported at first use: `import komrc` is fast, and needs neither torch nor transformers.
 _EXPORTS = {
     "komrc.client": ("AsyncClient", "Client"),
-    "komrc.data": ("load_squad",),
+    "komrc.data": ("from_dataset", "load_squad", "to_dataset"),
     "komrc.errors": (
         "DataError", "EngineError", "HubError", "InputError", "KomrcError", "MissingPackageError",
         "ModelError", "ServerError", "StorageError", "TrainingError", "UsageError",
