@@ -31,6 +31,13 @@ def komrc_small_v0(shared: Path) -> Path:
     return shared / "models/komrc-small-v0"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def interrupt_by_default() -> None:
+    """SIGINT ends the processes that tests start; a background job of a script ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def hangup_by_default() -> Iterator[None]:
     """SIGHUP ends the processes that the test starts, though the tests may run under nohup."""
