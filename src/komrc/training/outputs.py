@@ -1,4 +1,4 @@
-"""The files a run leaves: predictions, figures, and a card that says what the model is."""
+"""The files of a run: predictions, n-best lists and results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from komrc import __version__, storage
+from komrc import storage
 from komrc.config import ReaderSettings
 from komrc.reader import Prediction
 
@@ -52,70 +52,6 @@ def write_results(path: Path, rounds: Sequence[Mapping[str, float]]) -> None:
         lines.append(f"Step: {figures['step']:.0f}")
         lines += [f" {name} = {figures[name]}" for name in sorted(figures) if name != "step"]
     storage.write_text(path, "\n".join(lines) + "\n")
-
-
-def model_card(
-    *,
-    base: str,
-    settings: ReaderSettings,
-    options: Mapping[str, Any],
-    figures: Mapping[str, Any],
-    record: Mapping[str, Any],
-) -> str:
-    """README.md for the output folder."""
-    rows = [
-        f"| {name} | {value:.2f} |"
-        for name, value in figures.items()
-        if name in ("exact_match", "f1") and isinstance(value, int | float)
-    ]
-    table = ["| on the predict file | % |", "|---|---|", *rows] if rows else ["Not evaluated."]
-    data = [f"- `{name}` (SHA-256 `{digest}`)" for name, digest in settings.data_sha256.items()]
-    told = [f"- {name}: {value}" for name, value in options.items() if value not in (None, "", False, [])]
-    facts = [f"- {name}: {value}" for name, value in record.items()]
-    return "\n".join(
-        [
-            "---",
-            "language: ko",
-            "library_name: komrc",
-            "pipeline_tag: question-answering",
-            "---",
-            "",
-            f"# A Korean extractive reader from {base}",
-            "",
-            f"Fine-tuned with KoMRC {__version__}. It marks the answer to a question in a Korean text"
-            + (", cut at the exact character." if settings.boundary_head else "."),
-            "",
-            "## Figures",
-            "",
-            "By the official KorQuAD 1.0 metric, on the model in this folder:",
-            "",
-            *table,
-            "",
-            "## Data",
-            "",
-            *data,
-            "",
-            "## Training",
-            "",
-            *facts,
-            "",
-            "Options other than the defaults:",
-            "",
-            *told,
-            "",
-            "## Use",
-            "",
-            "```python",
-            "from komrc import Reader",
-            "",
-            'reader = Reader.load("this/folder")',
-            'print(reader.read("질문", "지문")[0].text)',
-            "```",
-            "",
-            "`AutoModelForQuestionAnswering.from_pretrained` loads it, too, without the boundary head.",
-            "",
-        ]
-    )
 
 
 def settings_for(options: Any, **more: Any) -> ReaderSettings:

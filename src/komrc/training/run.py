@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import TrainingArguments, set_seed
 
-from komrc import overwriting, storage
+from komrc import model_card, overwriting, storage
 from komrc.config import ReaderSettings
 from komrc.data import EVALUATING, TRAINING, Loaded, Needs, read_data
 from komrc.engines.torch_engine import TorchEngine
@@ -581,8 +581,13 @@ class _Run:
             for f in dataclasses.fields(self.options)
             if getattr(self.options, f.name) != f.default and f.name not in _LOCAL
         }
-        card = outputs.model_card(
-            base=base, settings=self.settings, options=told, figures=figures, record=facts
+        card = model_card.for_training(
+            base=base,
+            data_sha256=self.settings.data_sha256,
+            boundary_head=self.settings.boundary_head,
+            options=told,
+            figures=figures,
+            record=facts,
         )
         saving.save_final(self.output, self.model, self.tokenizer, self.settings, card)
 

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
-from typing import Any
 
 from komrc import storage
 from komrc.config import ReaderSettings
 from komrc.errors import StorageError
 from komrc.modeling import SpanReader
 from komrc.tokenization import ReaderTokenizer
+from komrc.tokenization.saving import save_tokenizer
 
 logger = logging.getLogger(__name__)
 
 _STAGED = ".komrc-final"
-
-
-def save_tokenizer(tokenizer: ReaderTokenizer, folder: Path) -> None:
-    """Write tokenizer.json and a tokenizer_config.json that ``AutoTokenizer`` understands."""
-    backend, template = tokenizer.backend, tokenizer.template
-    backend.save(str(folder / "tokenizer.json"))
-    config: dict[str, Any] = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": tokenizer.model_max_length,
-        "pad_token": backend.id_to_token(tokenizer.pad_id),
-        "padding_side": "right",
-        "clean_up_tokenization_spaces": False,
-    }
-    if template.context_type != template.question_type:  # else AutoTokenizer would leave the token types out
-        config["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
-    if template.prefix:
-        config["cls_token"] = backend.id_to_token(template.prefix[0])
-    if template.suffix:
-        config["sep_token"] = backend.id_to_token(template.suffix[0])
-    for name, spellings in (("unk_token", ("[UNK]", "<unk>")), ("mask_token", ("[MASK]", "<mask>"))):
-        known = [text for text in spellings if backend.token_to_id(text) is not None]
-        if known:
-            config[name] = known[0]
-    text = json.dumps(config, ensure_ascii=False, indent=2)
-    (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
 
 
 def fill_model(folder: Path, model: SpanReader, tokenizer: ReaderTokenizer, settings: ReaderSettings) -> None:
