@@ -1,4 +1,4 @@
-"""The module name of 2020: ``from tokenization_kobert import KoBertTokenizer`` goes on working."""
+"""The module name of 2020, so that ``from tokenization_kobert import KoBertTokenizer`` still works."""
 
 import importlib.util
 import sys

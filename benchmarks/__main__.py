@@ -29,10 +29,11 @@ from benchmarks import gemm, report, workload
 from benchmarks.machine import describe
 from benchmarks.rounds import ROOT, Summary, interleaved, running, say
 from komrc import load_squad
+from komrc.config import WindowConfig
 from komrc.models import hub
 from komrc.tokenization import load_tokenizer
 from komrc.types import ENGINES
-from komrc.windows import WindowConfig, build_windows
+from komrc.windows import build_windows
 
 Figures = dict[str, Any]
 

@@ -27,18 +27,18 @@ from benchmarks.machine import describe, peak_memory
 from benchmarks.report import table
 from benchmarks.rounds import ROOT, Summary, say
 from benchmarks.workload import questions, spread
-from komrc.config import ReaderSettings
+from komrc.config import ReaderConfig
 from komrc.engines.fake import FakeEngine
-from komrc.predicting import on_ray, processes
-from komrc.predicting.model import Model
-from komrc.predicting.shards import Actors, Job, predict_folder
-from komrc.predicting.source import open_source
+from komrc.predicting import on_ray, workers
+from komrc.predicting.model_ref import ModelRef
+from komrc.predicting.questions import open_questions
+from komrc.predicting.shards import RunShards, ShardJob, predict_folder
 from komrc.reader import Reader
 from komrc.tokenization import load_tokenizer
 
-ACTORS: dict[str, Actors] = {
-    "one process": processes.run,
-    "2 processes": partial(processes.run, actors=2),
+ACTORS: dict[str, RunShards] = {
+    "one process": workers.run,
+    "2 processes": partial(workers.run, actors=2),
     "Ray, 1 actor": partial(on_ray.run, actors=1),
     "Ray, 2 actors": partial(on_ray.run, actors=2),
 }
@@ -48,7 +48,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 
 
 def cheap_reader() -> Reader:
-    return Reader(load_tokenizer(None), FakeEngine(), ReaderSettings())
+    return Reader(load_tokenizer(None), FakeEngine(), ReaderConfig())
 
 
 class Noting:
@@ -90,14 +90,14 @@ def one(kind: str, data: Path, folder: Path, *, cheap: bool, shard_size: int) ->
     """One run in this process: questions a second once all actors run, seconds in all, peak memory in MiB."""
     notes = folder / "notes"
     notes.mkdir(parents=True)
-    load = cheap_reader if cheap else Model.of(None).load
-    job = Job(Noting(load, notes), str(folder / "out"))
+    load = cheap_reader if cheap else ModelRef.of(None).load
+    job = ShardJob(Noting(load, notes), str(folder / "out"))
     began = time.perf_counter()
-    source = open_source([data], block=shard_size)
+    source = open_questions([data], shard_size=shard_size)
     written: list[float] = []
 
-    def timed(given: Job, blocks: Any) -> Iterator[Any]:
-        for shard in ACTORS[kind](given, blocks):
+    def timed(given: ShardJob, shards: Any) -> Iterator[Any]:
+        for shard in ACTORS[kind](given, shards):
             written.append(time.perf_counter())
             yield shard
 

@@ -18,13 +18,14 @@ import numpy as np
 from benchmarks.machine import forget_peak, peak_memory
 from benchmarks.recipe2020 import features
 from benchmarks.workload import SHARED, questions
-from komrc.decoding import DecodeConfig, decode
+from komrc.config import DecodingConfig, WindowConfig
+from komrc.decoding import decode
 from komrc.engines import Logits
 from komrc.metrics import korquad
 from komrc.models import hub
 from komrc.tokenization import load_tokenizer
 from komrc.types import Example
-from komrc.windows import WindowConfig, build_windows
+from komrc.windows import build_windows
 
 MANY = 60_000
 
@@ -83,7 +84,7 @@ def main() -> None:
         "features": timed(lambda: build_windows(examples, tokenizer, config, labels=True), rounds),
         "features, the 2020 way": timed(naive, min(rounds, 2)),
         "features of many": {"questions": len(large), "MB above start": grown / 1e6, **large_seconds},
-        "decoding": timed(lambda: decode(windows, logits, contexts, DecodeConfig()), rounds),
+        "decoding": timed(lambda: decode(windows, logits, contexts, DecodingConfig()), rounds),
         "metric": timed(lambda: korquad.score(texts, examples), rounds),
     }
     print(json.dumps(figures))

@@ -20,16 +20,17 @@ import onnx
 from benchmarks.rounds import say
 from benchmarks.workload import questions, spread
 from komrc import load_squad
-from komrc.config import ReaderSettings
+from komrc.config import ReaderConfig, WindowConfig
 from komrc.engines.onnx_engine import OnnxEngine
-from komrc.export import optimize, quantize_graph, write_graph
+from komrc.export.quantize import quantize_graph
+from komrc.export.trace import optimize, write_graph
 from komrc.metrics import korquad
 from komrc.modeling import SpanReader
 from komrc.models import hub
 from komrc.reader import Reader
 from komrc.tokenization import ReaderTokenizer, load_tokenizer
 from komrc.types import Example
-from komrc.windows import WindowConfig, build_windows, collate
+from komrc.windows import build_windows, collate
 
 
 class Calibration:
@@ -97,7 +98,7 @@ def variants(graph: Path, folder: Path, tokenizer: ReaderTokenizer) -> dict[str,
 def main() -> None:
     source, folder, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer, settings = load_tokenizer(source), ReaderSettings.load(source)
+    tokenizer, settings = load_tokenizer(source), ReaderConfig.load(source)
     graph = folder / "fp32.onnx"
     model = SpanReader.from_pretrained(source)
     write_graph(model, graph)
@@ -113,7 +114,7 @@ def main() -> None:
             began = time.perf_counter()
             predictions = reader.read_examples(part)
             seconds[name] += time.perf_counter() - began
-            texts[name] |= {p.id: p.answers[0].text if p.answers else "" for p in predictions}
+            texts[name] |= {p.id: p.text for p in predictions}
         say(f"{begin + len(part)} of {len(examples)} questions")
     figures = {}
     for name, path in ways.items():

@@ -174,9 +174,10 @@ def needed(
 def korquad_work(*, mean: float = 1.0, beside: float = 0.0) -> Work:
     """The questions of KorQuAD v1.0 dev: a mean reading time shared out by the windows' tokens."""
     from benchmarks.workload import questions
+    from komrc.config import WindowConfig
     from komrc.models import hub
     from komrc.tokenization import load_tokenizer
-    from komrc.windows import WindowConfig, build_windows
+    from komrc.windows import build_windows
 
     examples = questions()
     tokenizer = load_tokenizer(hub.embedded_model())
@@ -285,9 +286,10 @@ def check(*, quick: bool) -> dict[str, Any]:
     from benchmarks.machine import describe
     from benchmarks.serving import Server
     from benchmarks.workload import questions, spread
+    from komrc.config import WindowConfig
     from komrc.models import hub
     from komrc.tokenization import load_tokenizer
-    from komrc.windows import WindowConfig, build_windows
+    from komrc.windows import build_windows
 
     machine = describe()
     examples = spread(questions(), 40 if quick else 400)

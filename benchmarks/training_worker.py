@@ -46,26 +46,25 @@ class Meter:
 
 
 def with_komrc(folder: str, data: str, work: Path, tokens: int | None) -> None:
+    from komrc.training.callbacks import Callback
     from komrc.training.options import TrainingOptions
-    from komrc.training.run import train
-    from komrc.training.trainer import SpanTrainer
+    from komrc.training.state import TrainingState
+    from komrc.training.train import train
 
-    meter = None
-    one_step = SpanTrainer.training_step
+    class BeforeBatch(Callback):
+        meter: Meter | None = None
 
-    def training_step(self: SpanTrainer, *args: Any, **kwargs: Any) -> Any:
-        nonlocal meter
-        meter = meter or Meter()
-        meter.before_step(self.tokens_seen)
-        return one_step(self, *args, **kwargs)
+        def on_batch(self, state: TrainingState, batch: dict[str, Any]) -> None:  # noqa: ARG002
+            self.meter = self.meter or Meter()
+            self.meter.before_step(state.tokens_seen)
 
-    SpanTrainer.training_step = training_step  # type: ignore[method-assign]
     train(
         TrainingOptions(
             model=folder, model_type="kobert", train_file=(data,), output_dir=str(work / "training"),
             cache_dir=str(work / "cache"), overwrite_output_dir=True, max_seq_length=LENGTH, max_steps=10_000,
             save_steps=-1, eval_steps=-1, logging_steps=10_000, tokens_per_batch=tokens,
-        )
+        ),
+        callbacks=[BeforeBatch()],
     )  # fmt: skip
 
 

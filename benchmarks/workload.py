@@ -50,7 +50,8 @@ def kobert(folder: Path) -> Path:
     import torch
     from transformers import BertConfig, BertForQuestionAnswering
 
-    from komrc.export import optimize, quantize_graph, write_graph
+    from komrc.export.quantize import quantize_graph
+    from komrc.export.trace import optimize, write_graph
     from komrc.modeling import SpanReader
     from komrc.tokenization import load_tokenizer
 

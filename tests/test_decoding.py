@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from komrc.config import DecodingConfig, WindowConfig
 from komrc.data import load_squad
-from komrc.decoding import Candidate, DecodeConfig, decode
+from komrc.decoding import Candidate, decode
 from komrc.engines import Logits
 from komrc.errors import UsageError
 from komrc.metrics.korquad import score
@@ -22,7 +23,7 @@ from komrc.text.graphemes import cut_points
 from komrc.text.invisible import visible
 from komrc.tokenization import PairTemplate, load_tokenizer
 from komrc.types import Example, Span
-from komrc.windows import WindowConfig, Windows, build_windows
+from komrc.windows import Windows, build_windows
 
 TEMPLATE = PairTemplate((0,), (0,), (0,), (0,), (0,), (0,), 0, 0)
 
@@ -106,7 +107,7 @@ class Best:
 
 
 def every_span(
-    windows: Windows, logits: Logits, number: int, config: DecodeConfig
+    windows: Windows, logits: Logits, number: int, config: DecodingConfig
 ) -> dict[tuple[int, int], Best]:
     """All spans of an example by their tokens' characters: the plain sum of logits, best of all windows."""
     found: dict[tuple[int, int], Best] = {}
@@ -139,7 +140,7 @@ def test_equals_trying_every_span(
 ) -> None:
     windows = table(given_texts)
     logits = logits_of(windows, seed, head=False)
-    config = DecodeConfig(n_best=n_best, max_answer_tokens=answer, temperature=temperature)
+    config = DecodingConfig(n_best=n_best, max_answer_tokens=answer, temperature=temperature)
     ranked = decode(windows, logits, [text.context for text in given_texts], config)
     for number, candidates in enumerate(ranked):
         spans = every_span(windows, logits, number, config)
@@ -161,7 +162,7 @@ def test_boundary_head_equals_trying_every_span_and_drop(
     windows = table(given_texts)
     logits = logits_of(windows, seed, head=True)
     assert logits.boundary is not None
-    config = DecodeConfig(n_best=500, max_answer_tokens=answer)
+    config = DecodingConfig(n_best=500, max_answer_tokens=answer)
     ranked = decode(windows, logits, [text.context for text in given_texts], config)
     for number, candidates in enumerate(ranked):
         expected: dict[tuple[int, int], float] = {}
@@ -211,8 +212,8 @@ def test_temperature_changes_scores_and_nothing_else(
     windows = table(given_texts)
     logits = logits_of(windows, seed, head=True)
     contexts = [text.context for text in given_texts]
-    plain = decode(windows, logits, contexts, DecodeConfig(n_best=5))
-    tempered = decode(windows, logits, contexts, DecodeConfig(n_best=5, temperature=temperature))
+    plain = decode(windows, logits, contexts, DecodingConfig(n_best=5))
+    tempered = decode(windows, logits, contexts, DecodingConfig(n_best=5, temperature=temperature))
     for before, after in zip(plain, tempered, strict=True):
         assert [(c.start, c.end, c.logit) for c in before] == [(c.start, c.end, c.logit) for c in after]
         assert [c.score for c in after] == sorted((c.score for c in after), reverse=True)
@@ -257,11 +258,11 @@ def test_edges(
     answer: str | None,
 ) -> None:
     windows = one_text(offsets, context)
-    for candidate in decode(windows, flat(windows, best, drops), [context], DecodeConfig())[0]:
+    for candidate in decode(windows, flat(windows, best, drops), [context], DecodingConfig())[0]:
         cuts = cut_points(context)
         assert candidate.start < candidate.end
         assert cuts is None or (cuts[candidate.start] and cuts[candidate.end])
-    first = decode(windows, flat(windows, best, drops), [context], DecodeConfig())[0][0]
+    first = decode(windows, flat(windows, best, drops), [context], DecodingConfig())[0][0]
     if answer is not None:
         assert context[first.start : first.end] == answer
 
@@ -296,7 +297,7 @@ def test_no_grapheme_is_ever_cut(data: st.DataObject, seed: int) -> None:
     clusters = [Span(*match.span()) for match in regex.finditer(r"\X", seen.text)]
     starts, ends = {seen.raw(span).start for span in clusters}, {seen.raw(span).end for span in clusters}
     for head in (True, False):
-        candidates = decode(windows, logits_of(windows, seed, head=head), [context], DecodeConfig())[0]
+        candidates = decode(windows, logits_of(windows, seed, head=head), [context], DecodingConfig())[0]
         assert bool(candidates) == bool(seen.text)
         for candidate in candidates:
             assert candidate.start < candidate.end
@@ -321,7 +322,7 @@ def test_invisible_characters_change_no_answer(data: st.DataObject, seed: int, h
     ]
     logits = logits_of(texts_[0], seed, head=head)
     before, after = (
-        decode(windows, logits, [text], DecodeConfig())[0]
+        decode(windows, logits, [text], DecodingConfig())[0]
         for windows, text in zip(texts_, (plain, raw), strict=True)
     )
     assert [(place[c.start], place[c.end - 1] + 1, c.score) for c in before] == [
@@ -339,11 +340,11 @@ def test_the_first_candidates_are_the_same_whatever_n_best_is(
     windows = table(given_texts)
     logits = logits_of(windows, seed, head=head)
     contexts = [text.context for text in given_texts]
-    everything = decode(windows, logits, contexts, DecodeConfig(n_best=10_000, distinct=distinct))
+    everything = decode(windows, logits, contexts, DecodingConfig(n_best=10_000), distinct=distinct)
     for n_best in (1, 2, 7, 30, 90):
-        config = DecodeConfig(n_best=n_best, distinct=distinct)
+        config = DecodingConfig(n_best=n_best)
         for candidates, all_of_them in zip(
-            decode(windows, logits, contexts, config), everything, strict=True
+            decode(windows, logits, contexts, config, distinct=distinct), everything, strict=True
         ):
             assert candidates == all_of_them[:n_best]
 
@@ -356,8 +357,8 @@ def test_distinct_candidates_are_the_best_that_share_no_character(
     windows = table(given_texts)
     logits = logits_of(windows, seed, head=head)
     contexts = [text.context for text in given_texts]
-    everything = decode(windows, logits, contexts, DecodeConfig(n_best=10_000))
-    distinct = decode(windows, logits, contexts, DecodeConfig(n_best=5, distinct=True))
+    everything = decode(windows, logits, contexts, DecodingConfig(n_best=10_000))
+    distinct = decode(windows, logits, contexts, DecodingConfig(n_best=5), distinct=True)
     for all_of_them, found in zip(everything, distinct, strict=True):
         expected: list[Candidate] = []
         for candidate in all_of_them:
@@ -388,7 +389,7 @@ def test_half_a_pair_of_marks_loses(context: str, ranked: list[str], answer: str
         first = context.index(text)
         start[3 + first] = np.maximum(start[3 + first], 20 - rank)
         end[2 + first + len(text)] = np.maximum(end[2 + first + len(text)], 20 - rank)
-    found = decode(windows, Logits(start, end), [context], DecodeConfig())[0]
+    found = decode(windows, Logits(start, end), [context], DecodingConfig())[0]
     assert context[found[0].start : found[0].end] == answer
     assert [c.score for c in found] == sorted((c.score for c in found), reverse=True)
     assert len({(c.start, c.end) for c in found}) == len(found)
@@ -398,13 +399,13 @@ def test_half_a_pair_of_marks_loses(context: str, ranked: list[str], answer: str
 def test_numbers_of_other_kinds_are_refused(value: Any) -> None:
     for name in ("n_best", "max_answer_tokens"):
         with pytest.raises(UsageError, match=f"{name}: must be"):
-            DecodeConfig(**{name: value})
+            DecodingConfig(**{name: value})
 
 
 def test_ties_rank_by_place() -> None:
     windows = one_text([(0, 1), (1, 2), (2, 3)], "가나다")
     zeros = np.zeros(int(windows.indptr[-1]), np.float32)
-    ranked = decode(windows, Logits(zeros, zeros), ["가나다"], DecodeConfig(n_best=4))[0]
+    ranked = decode(windows, Logits(zeros, zeros), ["가나다"], DecodingConfig(n_best=4))[0]
     assert [(c.start, c.end) for c in ranked] == [(0, 1), (0, 2), (0, 3), (1, 2)]
     assert [c.score for c in ranked] == pytest.approx([1 / 6] * 4)
 
@@ -413,7 +414,7 @@ def test_context_without_characters_has_no_candidates() -> None:
     texts_ = [Text("\u200b", ((0, 0),), ((0, 1),)), Text("", (), ((0, 0),)), Text("가", ((0, 1),), ((0, 1),))]
     windows = table(texts_)
     zeros = np.zeros(int(windows.indptr[-1]), np.float32)
-    ranked = decode(windows, Logits(zeros, zeros), [text.context for text in texts_], DecodeConfig())
+    ranked = decode(windows, Logits(zeros, zeros), [text.context for text in texts_], DecodingConfig())
     assert [len(candidates) for candidates in ranked] == [0, 0, 1]
     assert ranked[2] == [Candidate(0, 1, 1.0, 0.0, 0.0, 0.0)]
 
@@ -427,7 +428,7 @@ class TestNoAnswer:
         logits.end[windows.indptr[:-1]] = 0
         logits.start[windows.indptr[:-1] + 3] = [2, 1]
         logits.end[windows.indptr[:-1] + 3] = 0
-        config = DecodeConfig(no_answer=True, null_threshold=threshold, temperature=temperature)
+        config = DecodingConfig(allow_no_answer=True, null_threshold=threshold, temperature=temperature)
         return decode(windows, logits, ["가나"], config)[0]
 
     def test_null_is_the_least_of_the_windows(self) -> None:
@@ -476,7 +477,7 @@ def test_perfect_logits_on_the_dev_set(shared: Path, dev: list[Example], folder:
     perfect.boundary.back[end, np.maximum(windows.drop_back[whole], 0)] = 50
 
     def exact(logits: Logits) -> float:
-        ranked = decode(windows, logits, [e.context for e in dev], DecodeConfig(n_best=1))
+        ranked = decode(windows, logits, [e.context for e in dev], DecodingConfig(n_best=1))
         pairs = zip(dev, ranked, strict=True)
         return score({e.id: e.context[c[0].start : c[0].end] for e, c in pairs}, dev)["exact_match"]
 

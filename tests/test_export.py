@@ -14,11 +14,14 @@ from support.batches import random_batch, tokens, window
 from transformers import AutoConfig, AutoModelForQuestionAnswering
 
 from komrc import storage
+from komrc.config import Provenance
 from komrc.data import load_squad
 from komrc.engines import Batch
 from komrc.engines.onnx_engine import OnnxEngine
 from komrc.errors import ModelError, UsageError
-from komrc.export import OPSET, export_model, optimize, quantize_graph, write_graph
+from komrc.export import OPSET, export_model
+from komrc.export.quantize import quantize_graph
+from komrc.export.trace import optimize, write_graph
 from komrc.modeling import SpanReader
 from komrc.models import hub
 from komrc.reader import Reader
@@ -103,7 +106,7 @@ def traced_before(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def copying(_: SpanReader, path: Path) -> None:
         path.write_bytes((exported / "model.onnx").read_bytes())
 
-    monkeypatch.setattr("komrc.export.write_graph", copying)
+    monkeypatch.setattr("komrc.export.trace.write_graph", copying)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +124,7 @@ def test_an_export_is_a_model_of_its_own(random_reader: Path, exported: Path) ->
     torch_reader = Reader.load(random_reader, engine="torch")
     onnx_reader = Reader.load(exported, engine="onnx")
     assert onnx_reader.engine.name == "onnx"
-    assert onnx_reader.settings.boundary_head
+    assert Provenance.load(exported).boundary_head
     assert onnx_reader.tokenizer.fingerprint == load_tokenizer(random_reader).fingerprint
     wanted = torch_reader.read(example.question, example.context, top_k=3)
     got = onnx_reader.read(example.question, example.context, top_k=3)
@@ -177,7 +180,7 @@ def test_an_export_that_computes_something_else_is_refused(
         bias.CopyFrom(onnx.numpy_helper.from_array(np.full(2, 0.01, np.float32), bias.name))
         onnx.save(graph, str(path))
 
-    monkeypatch.setattr("komrc.export.optimize", damaging)
+    monkeypatch.setattr("komrc.export.trace.optimize", damaging)
     output = tmp_path / "onnx"
     with pytest.raises(ModelError, match=r"differs from torch's by 0\.01"):
         export_model(random_reader, output)

@@ -36,6 +36,8 @@ def test_exported_members() -> None:
         "Reader",
         "ServerError",
         "Span",
+        "SpanReaderConfig",
+        "SpanReaderForQuestionAnswering",
         "StorageError",
         "TrainingError",
         "TrainingOptions",

@@ -16,17 +16,17 @@ from transformers import BertConfig, BertForQuestionAnswering, BertModel
 
 from komrc import evaluation, storage
 from komrc.cli import main
-from komrc.config import ReaderSettings
+from komrc.config import Provenance, ReaderConfig
 from komrc.errors import KomrcError, ModelError, UsageError
 from komrc.export import export_model
-from komrc.predicting.model import Model
+from komrc.predicting.model_ref import ModelRef
 from komrc.reader import Reader
 from komrc.serving.loading import load as load_for_serving
 from komrc.serving.options import ServeOptions
 from komrc.tokenization import load_tokenizer
+from komrc.training.evaluate import evaluate_models
 from komrc.training.options import TrainingOptions
-from komrc.training.run import train
-from komrc.training.standalone import evaluate_models
+from komrc.training.train import train
 from komrc.types import Example, Gold
 
 CONTEXT = "나래도서관은 한빛시에 문을 열었다. 초대 관장은 윤가람이다. " * 8
@@ -71,7 +71,7 @@ def loads(folder: Path, data: Path, out: Path) -> dict[str, Callable[[], object]
     student = made(out / "student") if not (out / "student").exists() else out / "student"
     return {
         "ask": lambda: Reader.load(folder, engine="torch"),
-        "predict": lambda: Model.of(str(folder), engine="torch").load(),
+        "predict": lambda: ModelRef.of(str(folder), engine="torch").load(),
         "evaluate": lambda: evaluation.predict([EXAMPLE], str(folder), "torch"),
         "serve": lambda: load_for_serving(ServeOptions(model=str(folder), engine="torch")),
         "export": lambda: export_model(folder, out / "onnx", data=data),
@@ -123,7 +123,7 @@ def test_a_folder_that_differs_from_its_manifest_is_refused(name: str, data: Pat
 def test_a_swapped_tokenizer_is_refused_with_both_hashes(name: str, data: Path, tmp_path: Path) -> None:
     folder = made(tmp_path / "model")
     trained_with = load_tokenizer(folder).fingerprint
-    ReaderSettings(tokenizer_sha256=trained_with).save(folder)
+    ReaderConfig().save(folder, Provenance(tokenizer_sha256=trained_with))
     Reader.load(folder, engine="torch")
     (folder / "vocab.txt").write_text("\n".join([*PIECES[:5], *reversed(PIECES[5:])]), encoding="utf-8")
     now = load_tokenizer(folder).fingerprint
@@ -166,22 +166,22 @@ def test_a_model_of_few_positions_is_read_with_windows_that_fit(
         if name == "teacher":  # reads the student's windows
             made(tmp_path / "student", max_position_embeddings=120)
     started[name]()
-    assert Reader.load(folder, engine="torch").settings.max_seq_length == 120
+    assert Reader.load(folder, engine="torch").config.windows.max_seq_length == 120
 
 
 def test_lengths_are_the_callers_or_fit_the_window(tmp_path: Path) -> None:
     folder = made(tmp_path / "model", max_position_embeddings=300)
 
     def lengths(**given: Any) -> tuple[int, int, int]:
-        settings = Reader.load(folder, engine="torch", **given).settings
-        return settings.max_seq_length, settings.doc_stride, settings.max_query_length
+        windows = Reader.load(folder, engine="torch", **given).config.windows
+        return windows.max_seq_length, windows.doc_stride, windows.max_query_length
 
     assert lengths() == (300, 128, 64)
     assert lengths(max_seq_length=100) == (100, 50, 25)
     assert lengths(max_seq_length=100, doc_stride=70, max_query_length=9) == (100, 70, 9)
     with pytest.raises(UsageError, match="300"):
         lengths(max_seq_length=301)
-    ReaderSettings(max_seq_length=200, doc_stride=90).save(folder)
+    ReaderConfig.of(max_seq_length=200, doc_stride=90).save(folder, Provenance())
     assert lengths() == (200, 90, 64)
 
 
@@ -218,7 +218,8 @@ def test_the_options_exist_wherever_a_model_is_read(
     served = load_for_serving(
         ServeOptions(model=str(folder), engine="torch", max_seq_length=100, doc_stride=50, model_type="bert")
     )
-    assert (served.reader.settings.max_seq_length, served.reader.settings.doc_stride) == (100, 50)
+    windows = served.reader.config.windows
+    assert (windows.max_seq_length, windows.doc_stride) == (100, 50)
     capsys.readouterr()
 
 
@@ -235,16 +236,16 @@ def test_serving_takes_the_tokenizer_of_another_folder(tmp_path: Path) -> None:
 
 def test_a_run_is_of_the_same_model_while_its_own_files_are(tmp_path: Path) -> None:
     folder = made(tmp_path / "model")
-    model = Model.of(str(folder), engine="torch")
+    model = ModelRef.of(str(folder), engine="torch")
     (folder / "README.md").write_text("notes")
     (folder / "predictions.json.part").write_text("{}")
     (folder / "predictions.json").write_text("{}")
     (folder / "events.out.tfevents.1").write_text("")
-    assert Model.of(str(folder), engine="torch").identity() == model.identity()
+    assert ModelRef.of(str(folder), engine="torch").identity() == model.identity()
     model.load()
-    other = Model.of(str(folder), engine="torch", settings={"max_seq_length": 100})
+    other = ModelRef.of(str(folder), engine="torch", settings={"max_seq_length": 100})
     assert other.identity() != model.identity()
-    assert other.load().settings.max_seq_length == 100
+    assert other.load().config.windows.max_seq_length == 100
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "hidden_dropout_prob": 0.2}))
     with pytest.raises(KomrcError, match="not the model that the run began with"):

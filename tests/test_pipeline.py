@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from komrc.config import ReaderSettings
+from komrc.config import ReaderConfig
 from komrc.engines.fake import FakeEngine
 from komrc.errors import InputError, UsageError
 from komrc.reader import Reader
@@ -18,9 +17,9 @@ from komrc.types import Answer, Example
 CONTEXT = "훈민정음은 1443년 세종이 창제하여 1446년에 반포하였다."
 OTHER = "집현전은 1420년 경복궁에 설치되었다."
 QUESTION = "누가 창제했나?"
-SETTINGS = ReaderSettings(max_seq_length=48, doc_stride=16, max_query_length=16)
-READER = Reader(load_tokenizer(None), FakeEngine(boundary=True), SETTINGS)
-WITHOUT_ANSWERS = READER.with_parts(settings=replace(SETTINGS, version_2_with_negative=True))
+CONFIG = ReaderConfig.of(max_seq_length=48, doc_stride=16, max_query_length=16)
+READER = Reader(load_tokenizer(None), FakeEngine(boundary=True), CONFIG)
+WITHOUT_ANSWERS = READER.copy_with(config=CONFIG.changed(version_2_with_negative=True))
 
 
 def as_dict(answer: Answer) -> dict[str, Any]:
@@ -118,8 +117,8 @@ def test_lengths() -> None:
     short = READER(**ONE, top_k=20, max_answer_len=1)
     assert max(answer["end"] - answer["start"] for answer in short) < longest
     text = CONTEXT * 4
-    expected = READER.with_parts(
-        settings=replace(SETTINGS, max_seq_length=40, max_query_length=8, doc_stride=40 - 8 - 3 - 10)
+    expected = READER.copy_with(
+        config=CONFIG.changed(max_seq_length=40, max_query_length=8, doc_stride=40 - 8 - 3 - 10)
     )
     assert READER(QUESTION, text, max_seq_len=40, max_question_len=8, doc_stride=10) == as_dict(
         expected.read(QUESTION, text)[0]

@@ -124,7 +124,7 @@ def test_a_saved_reader_answers_the_same_with_each_engine(tmp_path: Path) -> Non
     reader = Reader.from_pretrained(max_answer_length=12)
     reader.save_pretrained(tmp_path / "copy")
     copy = Reader.load(tmp_path / "copy")
-    assert copy.settings == reader.settings
+    assert copy.config == reader.config
     assert answers(copy) == answers(reader)
     assert answers(Reader.load(tmp_path / "copy", engine="torch")) == answers(
         Reader.load(engine="torch", max_answer_length=12)
@@ -183,7 +183,7 @@ def test_an_uploaded_reader_can_be_loaded(hub: LoopbackHub) -> None:
     assert {"config.json", "komrc.json", "model.safetensors", "README.md"} <= set(hub.files("me/copy"))
     copy = Reader.from_pretrained("me/copy")
     assert answers(copy) == answers(reader)
-    assert copy.settings == reader.settings
+    assert copy.config == reader.config
 
 
 def test_an_upload_that_is_refused(hub: LoopbackHub) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,22 +12,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from komrc.config import ReaderSettings
+from komrc.config import ReaderConfig
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
 from komrc.errors import EngineError, InputError, UsageError
-from komrc.reader import Reader, Reading
+from komrc.reader import EncodedBatch, Reader
 from komrc.text.invisible import visible
 from komrc.tokenization import load_tokenizer
 from komrc.types import Answer, Example, Span
 from komrc.windows import batches
 
 CONTEXT = "훈민정음은 1443년 세종이 창제하여 1446년에 반포하였다. " * 3
-SHORT = ReaderSettings(max_seq_length=48, doc_stride=16, max_query_length=16)
+SHORT = ReaderConfig.of(max_seq_length=48, doc_stride=16, max_query_length=16)
 
 
 def reader(engine: FakeEngine | None = None, **settings_: Any) -> Reader:
-    return Reader(load_tokenizer(None), engine or FakeEngine(boundary=True), replace(SHORT, **settings_))
+    return Reader(load_tokenizer(None), engine or FakeEngine(boundary=True), SHORT.changed(**settings_))
 
 
 READER = reader()
@@ -176,9 +175,9 @@ def test_other_numbers_and_switches_of_another_kind() -> None:
         Reader.load(doc_stride=400)
     with pytest.raises(UsageError, match="token_budget: must be"):
         Reader(READER.tokenizer, READER.engine, SHORT, token_budget=0)
-    for share in ((2, 2), (0, 0), (-1, 2), ("0", 2)):
-        with pytest.raises(UsageError, match="share"):
-            list(READER.stream([], share=share))  # type: ignore[arg-type]
+    for shard in ((2, 2), (0, 0), (-1, 2), ("0", 2)):
+        with pytest.raises(UsageError, match="shard"):
+            list(READER.stream([], shard=shard))  # type: ignore[arg-type]
     for pair in ("누가?", ("누가?",), ("누가?", CONTEXT, 1)):
         with pytest.raises(InputError, match="pair 0: must be a question and a context"):
             READER.read_many([pair])  # type: ignore[list-item]
@@ -206,7 +205,7 @@ def test_the_first_answers_and_scores_are_the_same_whatever_top_k(
         for numbers in batches(reading.windows.lengths, token_budget=4096):
             own.run([(reading, numbers)])
 
-        def answers(top_k: int, reading: Reading = reading) -> tuple[Answer, ...]:
+        def answers(top_k: int, reading: EncodedBatch = reading) -> tuple[Answer, ...]:
             options = {"distinct": distinct, "whole_words": whole_words}
             return own.predict(reading, top_k=top_k, **options)[0].answers
 
@@ -368,7 +367,7 @@ def test_candidates_are_those_the_answers_come_from() -> None:
 
 def test_settings_can_be_changed_at_load() -> None:
     loaded = Reader.load(max_answer_length=2, n_best_size=3)
-    assert (loaded.settings.max_answer_length, loaded.settings.n_best_size) == (2, 3)
+    assert (loaded.config.decoding.max_answer_tokens, loaded.config.decoding.n_best) == (2, 3)
     with pytest.raises(UsageError, match="no setting"):
         Reader.load(max_answer_size=2)
 

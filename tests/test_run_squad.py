@@ -13,11 +13,11 @@ import pytest
 from loopback_hub import LoopbackHub
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/training")]
+sys.path[:0] = [str(ROOT / "tests/training")]
 
 from tiny import some_questions, tiny_model  # noqa: E402
 
-import run_squad  # noqa: E402
+from komrc.compat import run_squad  # noqa: E402
 from komrc.errors import UsageError  # noqa: E402
 
 FLAGS_OF_2020 = set(

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from komrc.config import DecodingConfig, ReaderConfig, WindowConfig
 from komrc.report.dataset_stats import reach
 from komrc.tokenization import ReaderTokenizer, load_tokenizer
 from komrc.types import Example, Gold
 from komrc.unreachable import Unreachable, count_unreachable
-from komrc.windows import WindowConfig, build_windows
+from komrc.windows import build_windows
 
 WORDS = [f"w{n}" for n in range(10)]
 CONTEXT = " ".join(WORDS * 10)  # 100 tokens
@@ -31,8 +32,9 @@ def example(words: int) -> Example:
 
 def count(tokenizer: ReaderTokenizer, sizes: list[int], *, no_answer: bool = False) -> Unreachable:
     examples = [example(words) for words in sizes]
-    windows = build_windows(examples, tokenizer, WindowConfig(64, 20, 4), labels=True)
-    return count_unreachable(examples, windows, max_answer_length=30, max_seq_length=64, no_answer=no_answer)
+    config = ReaderConfig(WindowConfig(64, 20, 4), DecodingConfig(allow_no_answer=no_answer))
+    windows = build_windows(examples, tokenizer, config.windows, labels=True)
+    return count_unreachable(examples, windows, config)
 
 
 def test_each_kind_is_counted_with_its_option(tokenizer: ReaderTokenizer) -> None:
@@ -47,17 +49,12 @@ def test_each_kind_is_counted_with_its_option(tokenizer: ReaderTokenizer) -> Non
 def test_nothing_to_say(tokenizer: ReaderTokenizer) -> None:
     assert count(tokenizer, [1, 30]).warnings() == []
     assert count(tokenizer, [1, 0], no_answer=True).warnings() == []
-    assert (
-        count_unreachable(
-            [example(0)], None, max_answer_length=30, max_seq_length=64, no_answer=False
-        ).unanswerable
-        == 1
-    )
+    assert count_unreachable([example(0)], None, ReaderConfig()).unanswerable == 1
 
 
 def test_the_ceiling_knows_the_longest_answer(tokenizer: ReaderTokenizer) -> None:
     examples = [example(30), example(60)]
     assert (found := reach(examples, tokenizer)) is not None and found.em == 100.0
-    limited = reach(examples, tokenizer, max_answer_length=30)
+    limited = reach(examples, tokenizer, max_answer_tokens=30)
     assert limited is not None and limited.em == 50.0
     assert limited.f1 == pytest.approx((100 + 100 * 2 / 3) / 2)

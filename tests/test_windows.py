@@ -14,18 +14,12 @@ from hypothesis import strategies as st
 from tokenizers import models, pre_tokenizers, processors
 
 from komrc import storage
+from komrc.config import WindowConfig
 from komrc.data import load_squad
 from komrc.errors import UsageError
 from komrc.tokenization import PairTemplate, ReaderTokenizer, load_tokenizer
 from komrc.types import Example, Gold
-from komrc.windows import (
-    WindowConfig,
-    Windows,
-    batches,
-    build_windows,
-    cached_windows,
-    collate,
-)
+from komrc.windows import Windows, batches, build_windows, cached_windows, collate
 
 WORDS = [f"w{n}" for n in range(40)]
 

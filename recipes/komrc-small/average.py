@@ -12,18 +12,17 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from komrc.config import ReaderSettings
+from komrc.config import Provenance, ReaderConfig
 from komrc.data import load_squad
 from komrc.errors import KomrcError, ModelError
 from komrc.reader import Reader
 from komrc.storage import replacing_folder
 from komrc.tokenization import load_tokenizer
-from komrc.training.tuning import tune_temperature
+from komrc.training.calibrate import tune_temperature
 
 WEIGHTS = "model.safetensors"
 COPIED = ("config.json", "tokenizer.json", "tokenizer_config.json")
@@ -42,15 +41,15 @@ def average(models: list[Path], data: Path, output: Path) -> float:
                 fix="average models that were trained from the same encoder",
             )
     mean = {name: sum(state[name] for state in states) / len(states) for name in first}
-    settings = ReaderSettings.load(models[0])
+    config, provenance = ReaderConfig.load(models[0]), Provenance.load(models[0])
     with replacing_folder(output) as folder:
         save_file(mean, folder / WEIGHTS, metadata={"format": "pt"})
         for name in COPIED:
             shutil.copyfile(models[0] / name, folder / name)
-        settings.save(folder)
+        config.save(folder, provenance)
         reader = Reader.load(folder, engine="torch")
-        temperature = tune_temperature(reader.engine, reader.tokenizer, settings, load_squad(data))
-        replace(settings, temperature=temperature).save(folder)
+        temperature = tune_temperature(reader.engine, reader.tokenizer, config, load_squad(data))
+        config.changed(temperature=temperature).save(folder, provenance)
     return temperature
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from komrc.config import ReaderSettings
+from komrc.config import Provenance, ReaderConfig
 from komrc.data import load_squad
 from komrc.engines.onnx_engine import GRAPHS
 from komrc.errors import KomrcError, ModelError
@@ -40,8 +40,8 @@ def quantize(model: Path, output: Path) -> None:
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     config["dtype"] = "float32"  # what comes out when the file is read
     state = load_file(model / "model.safetensors")
-    settings = replace(
-        ReaderSettings.load(model),
+    provenance = replace(
+        Provenance.load(model),
         boundary_head="boundary.start.weight" in state,
         tokenizer_sha256=load_tokenizer(model).fingerprint,
     )
@@ -60,7 +60,7 @@ def quantize(model: Path, output: Path) -> None:
             shutil.copyfile(model / name, folder / name)
         if (model / "README.md").is_file():
             shutil.copyfile(model / "README.md", folder / "README.md")
-        settings.save(folder)
+        ReaderConfig.load(model).save(folder, provenance)
         check(folder)
 
 

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
         UsageError,
     )
     from komrc.evaluation import evaluate
+    from komrc.modeling.auto_model import SpanReaderConfig, SpanReaderForQuestionAnswering
     from komrc.reader import Prediction, Reader
     from komrc.tokenization.kobert import KoBertTokenizer
     from komrc.training.options import TrainingOptions
-    from komrc.training.run import train
+    from komrc.training.train import train
     from komrc.types import Answer, Example, Gold, Span
 
 __version__ = "0.1.0"  # the one place: pyproject.toml reads it here
@@ -47,6 +48,8 @@ __all__ = [
     "Reader",
     "ServerError",
     "Span",
+    "SpanReaderConfig",
+    "SpanReaderForQuestionAnswering",
     "StorageError",
     "TrainingError",
     "TrainingOptions",
@@ -68,10 +71,11 @@ _EXPORTS = {
         "ModelError", "ServerError", "StorageError", "TrainingError", "UsageError",
     ),
     "komrc.evaluation": ("evaluate",),
+    "komrc.modeling.auto_model": ("SpanReaderConfig", "SpanReaderForQuestionAnswering"),
     "komrc.reader": ("Prediction", "Reader"),
     "komrc.tokenization.kobert": ("KoBertTokenizer",),
     "komrc.training.options": ("TrainingOptions",),
-    "komrc.training.run": ("train",),
+    "komrc.training.train": ("train",),
     "komrc.types": ("Answer", "Example", "Gold", "Span"),
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}

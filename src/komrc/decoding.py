@@ -19,12 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from komrc.config import DecodingConfig
 from komrc.engines import Logits
-from komrc.errors import UsageError, check_whole_number
 from komrc.spans import NEVER, Edges, Spans, Tokens, choose_edges, shared_edges
 from komrc.text.graphemes import cut_points
 from komrc.text.invisible import VisibleText, visible
@@ -35,35 +36,6 @@ from komrc.windows import Windows, in_visible_text
 _CELLS_AT_ONCE = 1_500_000  # spans in memory at a time, about 6 MB each array
 _STAND_INS = 20  # best spans among which one with whole pairs of marks is looked for
 _WORSE = 3.0  # by how much its logit may be less: it is up to 20 times less probable
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeConfig:
-    """How answers are picked.
-
-    Args:
-        n_best: candidates an example.
-        max_answer_tokens: tokens of an answer at most.
-        no_answer: whether the empty answer competes; it is one candidate more.
-        null_threshold: the empty answer comes first where its logit exceeds the best span's by more.
-        temperature: divides logits before probabilities are made of them; the ranking stays.
-        distinct: whether no candidate may share a character with a better one.
-
-    Raises UsageError for values of other kinds or beyond their ranges.
-    """
-
-    n_best: int = 20
-    max_answer_tokens: int = 30
-    no_answer: bool = False
-    null_threshold: float = 0.0
-    temperature: float = 1.0
-    distinct: bool = False
-
-    def __post_init__(self) -> None:
-        check_whole_number(self.n_best, "n_best")
-        check_whole_number(self.max_answer_tokens, "max_answer_tokens")
-        if not self.temperature > 0:
-            raise UsageError(f"must be above 0, found {self.temperature}", where="temperature")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +53,38 @@ class Candidate:
     start_logit: float
     end_logit: float
 
+    def to_dict(self, context: str) -> dict[str, Any]:
+        """An entry of an n-best file: the names of 2020, and where the text is in the context."""
+        return {
+            "text": context[self.start : self.end],
+            "probability": self.score,
+            "start_logit": self.start_logit,
+            "end_logit": self.end_logit,
+            "start": self.start,
+            "end": self.end,
+        }
+
 
 def decode(
-    windows: Windows, logits: Logits, contexts: Sequence[str], config: DecodeConfig
+    windows: Windows,
+    logits: Logits,
+    contexts: Sequence[str],
+    config: DecodingConfig,
+    *,
+    distinct: bool = False,
 ) -> list[list[Candidate]]:
     """The best candidates of each example, best first; fewer than n_best where there are fewer.
 
     Spans of the same characters, from overlapping windows or from tokens that share a character, count
-    once, with their best logit. An answer is never empty (but for no_answer), never cuts a grapheme cluster
-    and neither begins nor ends with an invisible character. For one that holds a bracket or quotation mark
-    whose partner is outside, another one of the best there stands in, or the span is cut at that mark; it
+    once, with their best logit. An answer is never empty (but for allow_no_answer), never cuts a grapheme
+    cluster and neither begins nor ends with an invisible character. One that holds a bracket or quotation
+    mark without its partner is replaced by another of the best ones at that place, or cut at that mark; it
     keeps its scores. Equal logits: the earlier start, then the shorter span, comes first.
 
     Args:
         logits: of all windows' tokens, T = windows.indptr[-1].
         contexts: of each example, [E].
+        distinct: whether no candidate may share a character with a better one.
     """
     texts = _Contexts(windows, contexts)
     windows = in_visible_text(windows, texts.seen)
@@ -104,7 +93,7 @@ def decode(
     ranked: list[list[Candidate]] = [[] for _ in contexts]
     sizes = np.diff(windows.context_indptr)[windows.context]
     for group in _groups(sizes, config.max_answer_tokens):
-        nulls = _null_logits(windows, logits, group, first_window) if config.no_answer else None
+        nulls = _null_logits(windows, logits, group, first_window) if config.allow_no_answer else None
         if not sizes[group].any():
             if nulls is not None:
                 for number, null in zip(group, nulls, strict=True):
@@ -119,7 +108,7 @@ def decode(
             total = np.logaddexp(total, nulls.sum(axis=1, dtype=np.float64) / config.temperature)
         contexts_of = windows.context[group]
         texts_of = [texts.of(int(n), windows) for n in contexts_of]
-        for b, candidates in _rank(tokens, spans, texts_of, total, config):
+        for b, candidates in _rank(tokens, spans, texts_of, total, config, distinct=distinct):
             if nulls is not None:
                 _insert_null(candidates, nulls[b], float(total[b]), config)
             ranked[group[b]] = candidates
@@ -189,7 +178,9 @@ def _rank(
     spans: Spans,
     contexts: Sequence[_Context],
     total: NDArray[np.float64],
-    config: DecodeConfig,
+    config: DecodingConfig,
+    *,
+    distinct: bool,
 ) -> Iterator[tuple[int, list[Candidate]]]:
     """The candidates of each example by its number, in any order."""
     examples = np.arange(len(contexts))
@@ -211,7 +202,7 @@ def _rank(
                 stand_ins[b] = [c for c in ranked[:_STAND_INS] if not halves(c.start, c.end)]
             if b in stand_ins:
                 ranked = _whole(ranked, stand_ins[b], contexts[b])
-                if config.distinct:
+                if distinct:
                     ranked = kept[b] = _apart(before, ranked)
                     for candidate in ranked[len(before) :]:
                         place = Span(candidate.start, candidate.end)
@@ -226,7 +217,7 @@ def _rank(
 
 
 def _settled(
-    edges: Edges, row: int, least: np.float32, total: np.float64, config: DecodeConfig
+    edges: Edges, row: int, least: np.float32, total: np.float64, config: DecodingConfig
 ) -> list[Candidate]:
     """The candidates of a row whose logit is not below ``least``, best first, each place once."""
     logit = edges.logit[row]
@@ -296,7 +287,7 @@ def _raw(candidate: Candidate, seen: VisibleText) -> Candidate:
 
 
 def _insert_null(
-    candidates: list[Candidate], null: NDArray[np.float32], total: float, config: DecodeConfig
+    candidates: list[Candidate], null: NDArray[np.float32], total: float, config: DecodingConfig
 ) -> None:
     """Put the empty answer first where it exceeds the best span by the threshold, else where it ranks.
 

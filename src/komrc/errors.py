@@ -228,6 +228,11 @@ def missing_package(
     )
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message, or the name of its class if it has no message."""
+    return (str(error).strip() or type(error).__name__).split("\n")[0]
+
+
 # --- from one process to another ---------------------------------------------------------------------------
 
 

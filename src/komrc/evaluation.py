@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,15 +11,13 @@ from komrc.data import read_json, read_predictions
 from komrc.errors import DataError
 from komrc.metrics import klue, korquad, squad2
 from komrc.text import particles
-from komrc.types import Example, Span
+from komrc.text.locate import locate
+from komrc.types import Example
 
 if TYPE_CHECKING:
     from komrc.engines.loading import EngineName
 
 Metric = Literal["korquad", "klue", "squad2"]
-
-_STEM = re.compile(r"[^\W_]{2,}")
-_REACH = 40.0  # characters over which a word of the question speaks for its surroundings
 
 
 def load_predictions(path: Path) -> dict[str, str]:
@@ -93,69 +89,12 @@ def predict(
 
     reader = Reader.load(model, engine=engine, model_type=model_type, **(settings or {}))
     predictions = reader.read_examples(examples, progress=True)
-    return {p.id: p.answers[0].text if p.answers else "" for p in predictions}
+    return {p.id: p.text for p in predictions}
 
 
 def missing(examples: Sequence[Example], predictions: Mapping[str, str]) -> list[str]:
     """Ids of the questions that have no prediction, in the order of the data."""
     return [example.id for example in examples if example.id not in predictions]
-
-
-def _occurrences(context: str, text: str) -> list[Span]:
-    """Where a text stands in a context; white space may differ where it stands nowhere as it is."""
-    found = []
-    at = context.find(text)
-    while at >= 0:
-        found.append(Span(at, at + len(text)))
-        at = context.find(text, at + 1)
-    if found:
-        return found
-    # Old pipelines joined words with one space or put spaces around punctuation.
-    squeezed = "".join(text.split())
-    places = [i for i, character in enumerate(context) if not character.isspace()]
-    body = "".join(context[i] for i in places)
-    at = body.find(squeezed)
-    while at >= 0:
-        found.append(Span(places[at], places[at + len(squeezed) - 1] + 1))
-        at = body.find(squeezed, at + 1)
-    return found
-
-
-def _question_words(context: str, question: str) -> list[tuple[float, list[int]]]:
-    """For each word of the question that the context knows: its weight and where it stands.
-
-    The longest beginning of the word of two or more characters counts, for the particle behind it
-    differs; rare words weigh more.
-    """
-    words = []
-    for word in dict.fromkeys(_STEM.findall(question)):
-        for length in range(len(word), 1, -1):
-            at = [match.start() for match in re.finditer(re.escape(word[:length]), context)]
-            if at:
-                words.append((1.0 / len(at), at))
-                break
-    return words
-
-
-def locate(context: str, question: str, text: str) -> Span | None:
-    """Where an answer that is known only by its text stands: of several occurrences the one nearest to the
-    words of the question, the first of equals; None where it stands nowhere (or is empty)."""
-    if not text.strip():
-        return None
-    places = _occurrences(context, text.strip())
-    if len(places) < 2:
-        return places[0] if places else None
-    words = _question_words(context, question)
-
-    def nearness(place: Span) -> float:
-        total = 0.0
-        for weight, at in words:
-            index = bisect_left(at, place.start)
-            distance = min(abs(place.start - p) for p in at[max(0, index - 1) : index + 1])
-            total += weight * math.exp(-distance / _REACH)
-        return total
-
-    return max(places, key=nearness)  # max keeps the first of equals
 
 
 def trim_predictions(examples: Sequence[Example], predictions: Mapping[str, str]) -> dict[str, str]:

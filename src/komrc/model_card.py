@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from komrc import __version__
 
-METRICS = {"exact_match": "Exact match", "f1": "F1"}
+_METRICS = {"exact_match": "Exact match", "f1": "F1"}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_USE = """## Use
+USE = """## Use
 
 ```python
 from komrc import Reader
@@ -24,75 +23,12 @@ head if it has one; `AutoModelForQuestionAnswering.from_pretrained` loads it wit
 """
 
 
-def for_training(
-    *,
-    base: str,
-    data_sha256: Mapping[str, str],
-    boundary_head: bool,
-    options: Mapping[str, Any],
-    figures: Mapping[str, Any],
-    record: Mapping[str, Any],
-) -> str:
-    """The card of a model that training wrote.
+def model_card(body: Sequence[str], *, base: str | None, metrics: Mapping[str, float]) -> str:
+    """The text of a card: metadata as YAML, then the lines of ``body``.
 
     Args:
-        base: the encoder or reader that was trained further: a hub id, or the name of a folder.
-        data_sha256: file name -> hash of the training data.
-        boundary_head: whether the model cuts answers inside tokens.
-        options: training options other than the defaults.
-        figures: results of the last evaluation, in percent; empty without one.
-        record: further facts about the run, by name.
-    """
-    scores = {name: float(figures[name]) for name in METRICS if isinstance(figures.get(name), int | float)}
-    rows = [f"| {name} | {value:.2f} |" for name, value in scores.items()]
-    table = ["| on the predict file | % |", "|---|---|", *rows] if rows else ["Not evaluated."]
-    changed = {name: value for name, value in options.items() if value not in (None, "", False, [])}
-    body = [
-        f"# A Korean extractive reader from {base}",
-        "",
-        f"Fine-tuned with KoMRC {__version__}. It marks the answer to a question in a Korean text"
-        + (", cut at the exact character." if boundary_head else "."),
-        "",
-        "## Figures",
-        "",
-        "By the official KorQuAD 1.0 metric, on the model in this folder:",
-        "",
-        *table,
-        "",
-        "## Data",
-        "",
-        *(f"- `{name}` (SHA-256 `{digest}`)" for name, digest in data_sha256.items()),
-        "",
-        "## Training",
-        "",
-        *(f"- {name}: {value}" for name, value in record.items()),
-        "",
-        "Options other than the defaults:",
-        "",
-        *(f"- {name}: {value}" for name, value in changed.items()),
-        "",
-        _USE,
-    ]
-    return _card(body, base=base, scores=scores)
-
-
-def for_reader() -> str:
-    """The card of a reader that was saved and has none."""
-    body = [
-        "# A Korean extractive reader",
-        "",
-        f"Saved by KoMRC {__version__}. It marks the answer to a question in a Korean text.",
-        "",
-        _USE,
-    ]
-    return _card(body, base=None, scores={})
-
-
-def _card(body: Sequence[str], *, base: str | None, scores: Mapping[str, float]) -> str:
-    """The text of a card: metadata as YAML, then the body.
-
-    Args:
-        scores: metric -> percent, for the card's ``model-index``.
+        base: what the model was trained from; a hub id becomes ``base_model``.
+        metrics: scores in percent; exact_match and f1 become the card's ``model-index``.
     """
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -103,10 +39,11 @@ def _card(body: Sequence[str], *, base: str | None, scores: Mapping[str, float])
             dataset_type="custom",
             dataset_name="predict file",
             metric_type=name,
-            metric_name=METRICS[name],
-            metric_value=round(value, 2),
+            metric_name=_METRICS[name],
+            metric_value=round(metrics[name], 2),
         )
-        for name, value in scores.items()
+        for name in _METRICS
+        if name in metrics
     ]
     data = ModelCardData(
         language="ko",
@@ -117,3 +54,15 @@ def _card(body: Sequence[str], *, base: str | None, scores: Mapping[str, float])
         eval_results=results or None,
     )
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n".join(body)))
+
+
+def for_reader() -> str:
+    """The card of a reader that was saved and has none."""
+    body = [
+        "# A Korean extractive reader",
+        "",
+        f"Saved by KoMRC {__version__}. It marks the answer to a question in a Korean text.",
+        "",
+        USE,
+    ]
+    return model_card(body, base=None, metrics={})

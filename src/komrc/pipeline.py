@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from komrc.config import ReaderSettings
+from komrc.config import ReaderConfig
 from komrc.errors import InputError, UsageError
-from komrc.types import Answer, Example
+from komrc.types import NO_ANSWER, Answer, Example
 
 if TYPE_CHECKING:
     from komrc.tokenization import ReaderTokenizer
@@ -23,13 +23,13 @@ class _Reader(Protocol):
     """What the call needs of a Reader."""
 
     tokenizer: ReaderTokenizer
-    settings: ReaderSettings
+    config: ReaderConfig
 
     def stream(
         self, examples: Iterable[Example], *, top_k: int, whole_words: bool, allow_no_answer: bool | None
     ) -> Iterator[_Prediction]: ...
 
-    def with_parts(self, *, settings: ReaderSettings) -> _Reader: ...
+    def copy_with(self, *, config: ReaderConfig) -> _Reader: ...
 
 
 class PipelineCall:
@@ -98,18 +98,18 @@ def _with_lengths(reader: _Reader, given: dict[str, int], overlap: int | None) -
     if not given and overlap is None:
         return reader
     longest = reader.tokenizer.model_max_length
-    settings = reader.settings.fitted(longest, given)
+    config = reader.config.fitted(longest, given)
     if overlap is not None:
-        room = settings.max_seq_length - settings.max_query_length
-        room -= reader.tokenizer.template.special_tokens
+        windows = config.windows
+        room = windows.max_seq_length - windows.max_query_length - reader.tokenizer.template.special_tokens
         if not 0 <= overlap < room:
             raise UsageError(
                 f"windows that have room for {room} tokens of the text can't share {overlap}",
                 where="doc_stride",
                 fix=f"use a doc_stride from 0 to {room - 1}",
             )
-        settings = replace(settings, doc_stride=room - overlap)
-    return reader.with_parts(settings=settings)
+        config = config.changed(doc_stride=room - overlap)
+    return reader.copy_with(config=config)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ def result(answers: Sequence[Answer], top_k: int) -> dict[str, Any] | list[dict[
     dicts = [_as_dict(answer) for answer in answers]
     if top_k > 1:
         return dicts
-    return dicts[0] if dicts else _as_dict(Answer("", 0, 0, 0.0))
+    return dicts[0] if dicts else _as_dict(NO_ANSWER)
 
 
 def _as_dict(answer: Answer) -> dict[str, Any]:

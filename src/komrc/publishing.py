@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from komrc import model_card, storage
-from komrc.config import ReaderSettings
+from komrc.config import Provenance, ReaderConfig
 from komrc.errors import ModelError, UsageError
 from komrc.models import files, hub
 
@@ -23,7 +24,7 @@ class _Reader(Protocol):
     """What saving needs of a Reader."""
 
     tokenizer: ReaderTokenizer
-    settings: ReaderSettings
+    config: ReaderConfig
     folder: Path | None
 
 
@@ -40,7 +41,7 @@ class SavedToHub:
         weights are a pickle; UsageError for a reader that was not loaded from a folder or hub id, or was
         loaded from this folder.
         """
-        save(_source(self), Path(folder), self.tokenizer, self.settings)
+        save(_source(self), Path(folder), self.tokenizer, self.config)
 
     def push_to_hub(
         self: _Reader,
@@ -62,7 +63,7 @@ class SavedToHub:
         """
         with tempfile.TemporaryDirectory(prefix="komrc-") as temporary:
             folder = Path(temporary, "model")
-            save(_source(self), folder, self.tokenizer, self.settings)
+            save(_source(self), folder, self.tokenizer, self.config)
             return push(folder, repo_id, token=token, private=private, commit_message=commit_message)
 
 
@@ -76,8 +77,8 @@ def _source(reader: _Reader) -> Path:
     return reader.folder
 
 
-def save(source: Path, target: Path, tokenizer: ReaderTokenizer, settings: ReaderSettings) -> None:
-    """Write a model folder: the files of ``source``, this tokenizer, these settings and a model card.
+def save(source: Path, target: Path, tokenizer: ReaderTokenizer, config: ReaderConfig) -> None:
+    """Write a model folder: the files of ``source``, this tokenizer, this configuration and a model card.
 
     Raises StorageError, ModelError and UsageError as ``SavedToHub.save_pretrained``.
     """
@@ -100,7 +101,7 @@ def save(source: Path, target: Path, tokenizer: ReaderTokenizer, settings: Reade
                 shutil.copyfile(path, folder / path.name)
         if not same_tokenizer:
             save_tokenizer(tokenizer, folder)
-        settings.save(folder)
+        config.save(folder, replace(Provenance.load(source), tokenizer_sha256=tokenizer.fingerprint))
         if (source / _CARD).is_file():
             shutil.copyfile(source / _CARD, folder / _CARD)
         else:

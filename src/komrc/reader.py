@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from komrc import answers as shaping
-from komrc.config import ReaderSettings
-from komrc.decoding import Candidate, DecodeConfig, decode
+from komrc.config import Provenance, ReaderConfig
+from komrc.decoding import Candidate, decode
 from komrc.engines import Batch, Engine, Logits
 from komrc.engines.loading import EngineName, load_engine
 from komrc.errors import EngineError, InputError, UsageError, check_whole_number
 from komrc.pipeline import PipelineCall
 from komrc.progress import Advance, showing
 from komrc.publishing import SavedToHub
-from komrc.types import Answer, Example
-from komrc.windows import WindowConfig, Windows, batches, build_windows, collate
+from komrc.types import NO_ANSWER, Answer, Example
+from komrc.windows import Windows, batches, build_windows, collate
 
 if TYPE_CHECKING:
     from komrc.tokenization import ReaderTokenizer
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TOKEN_BUDGET = 4096  # padded tokens of a batch
-_BEYOND_ANY_LOGIT = 1e34  # sums and quotients of smaller ones stay within float32
+_MAX_ABS_LOGIT = 1e34  # sums and quotients of smaller ones stay within float32
 _MOST_CANDIDATES = 5_000  # that are ranked where several become one answer; at most four times as many
 _PAIRS_AT_FIRST, _PAIRS_AT_ONCE = 16, 256  # held in memory and sorted by length together
 
 
 @dataclass(slots=True)
-class Reading:
-    """Examples on their way: their windows, and the logits of those that the engine has run.
+class EncodedBatch:
+    """Examples with their windows, and the logits of the windows that the engine has run.
 
     ``logits``: of all windows' tokens, one window after the other; None before the first run.
     """
@@ -48,13 +48,13 @@ class Reading:
     windows: Windows
     logits: Logits | None = None
 
-    def put(self, numbers: Sequence[int] | NDArray[np.intp], found: Logits) -> None:
+    def store(self, numbers: Sequence[int] | NDArray[np.intp], logits: Logits) -> None:
         """Keep the logits of these windows, in this order."""
         indptr = self.windows.indptr
         if self.logits is None:
-            self.logits = found.empty_like(int(indptr[-1]))
+            self.logits = logits.empty_like(int(indptr[-1]))
         at = np.concatenate([np.arange(indptr[n], indptr[n + 1]) for n in numbers])
-        for target, values in zip(self.logits.arrays, found.arrays, strict=True):
+        for target, values in zip(self.logits.arrays, logits.arrays, strict=True):
             target[at] = values
 
 
@@ -70,6 +70,16 @@ class Prediction:
     answers: tuple[Answer, ...]
     candidates: tuple[Candidate, ...]
 
+    @property
+    def best(self) -> Answer:
+        """The best answer; the empty one where there is none."""
+        return self.answers[0] if self.answers else NO_ANSWER
+
+    @property
+    def text(self) -> str:
+        """The text of the best answer; empty where there is none."""
+        return self.best.text
+
 
 class Reader(PipelineCall, SavedToHub):
     """Answers questions from contexts of any length.
@@ -77,7 +87,7 @@ class Reader(PipelineCall, SavedToHub):
     Args:
         tokenizer: the model's.
         engine: runs the model.
-        settings: lengths and how answers are picked.
+        config: lengths and how answers are picked.
         trim_particles: "kiwi" cuts particles off the answers, for models that answer in whole words.
         token_budget: padded tokens of a batch at most.
         folder: where the model was loaded from.
@@ -87,7 +97,7 @@ class Reader(PipelineCall, SavedToHub):
         self,
         tokenizer: ReaderTokenizer,
         engine: Engine,
-        settings: ReaderSettings | None = None,
+        config: ReaderConfig | None = None,
         *,
         trim_particles: Literal["kiwi"] | None = None,
         token_budget: int = TOKEN_BUDGET,
@@ -102,7 +112,7 @@ class Reader(PipelineCall, SavedToHub):
         check_whole_number(token_budget, "token_budget")
         self.tokenizer = tokenizer
         self.engine = engine
-        self.settings = settings or ReaderSettings()
+        self.config = config or ReaderConfig()
         self.trim_particles = trim_particles
         self.token_budget = token_budget
         self.folder = folder
@@ -174,7 +184,7 @@ class Reader(PipelineCall, SavedToHub):
             raise UsageError("a folder has no revisions", where="revision", fix="leave it out")
         folder = hub.resolve(name, revision=revision, token=token, cache_dir=cache_dir)
         checks.check(folder)
-        settings = ReaderSettings.load(folder)
+        reader_config = ReaderConfig.load(folder)
         if tokenizer is None:
             tokenizer_folder = folder
         else:
@@ -182,21 +192,21 @@ class Reader(PipelineCall, SavedToHub):
         found = load_tokenizer(tokenizer_folder)
         config = files.read_config(folder)
         where = str(folder if tokenizer is None else tokenizer)
-        check_fit(found, config, where, trained_with=settings.tokenizer_sha256)
+        check_fit(found, config, where, trained_with=Provenance.load(folder).tokenizer_sha256)
         return cls(
             found,
             load_engine(folder, engine, model_type=model_type, device=device, dtype=dtype),
-            settings.fitted(found.model_max_length, overrides),
+            reader_config.fitted(found.model_max_length, overrides),
             trim_particles=trim_particles,
             folder=folder,
         )
 
     def __repr__(self) -> str:
-        settings = self.settings
+        windows, decoding = self.config.windows, self.config.decoding
         return (
             f"Reader(model={str(self.folder) if self.folder else None!r}, engine={self.engine.name!r}, "
-            f"max_seq_length={settings.max_seq_length}, doc_stride={settings.doc_stride}, "
-            f"max_query_length={settings.max_query_length}, max_answer_length={settings.max_answer_length})"
+            f"max_seq_length={windows.max_seq_length}, doc_stride={windows.doc_stride}, "
+            f"max_query_length={windows.max_query_length}, max_answer_length={decoding.max_answer_tokens})"
         )
 
     def read(
@@ -282,52 +292,41 @@ class Reader(PipelineCall, SavedToHub):
         distinct: bool = False,
         whole_words: bool = False,
         allow_no_answer: bool | None = None,
-        share: tuple[int, int] = (0, 1),
+        shard: tuple[int, int] = (0, 1),
         advance: Advance = lambda _done: None,
     ) -> Iterator[Prediction]:
         """Predictions in the examples' order, in bounded memory however many there are.
 
-        While the engine computes, the next examples are tokenized on another thread. ``share`` (k, n) reads
+        While the engine computes, the next examples are tokenized on another thread. ``shard`` (k, n) reads
         the k-th of n parts only; the parts together are what one reader gives, bit for bit. ``advance`` is
         called with the number of examples done, after each batch with a fraction. Raises InputError for an
         example whose question or context is empty or not text, UsageError for a top_k that is no whole
         number from 1 on.
         """
-        _check_wishes(top_k, distinct=distinct, allow_no_answer=allow_no_answer)
-        part, parts = share
-        check_whole_number(parts, "share")
-        check_whole_number(part, "share", least=0)
+        _check_options(top_k, distinct=distinct, allow_no_answer=allow_no_answer)
+        part, parts = shard
+        check_whole_number(parts, "shard")
+        check_whole_number(part, "shard", least=0)
         if part >= parts:
-            raise UsageError(f"must be below the number of parts, {parts}, found {part}", where="share")
+            raise UsageError(f"must be below the number of parts, {parts}, found {part}", where="shard")
         done = 0
-        for reading in _ahead(self.prepare, islice(_chunks(examples), part, None, parts)):
-            lengths = reading.windows.lengths
-            share_of_token, tokens = len(reading.examples) / max(1, int(lengths.sum())), 0
+        for encoded in _ahead(self.prepare, islice(_chunks(examples), part, None, parts)):
+            lengths = encoded.windows.lengths
+            share_of_token, tokens = len(encoded.examples) / max(1, int(lengths.sum())), 0
             for indices in batches(lengths, token_budget=self.token_budget):
-                self.run([(reading, indices)])
+                self.run([(encoded, indices)])
                 tokens += int(lengths[indices].sum())
                 advance(done + tokens * share_of_token)
-            done += len(reading.examples)
+            done += len(encoded.examples)
             yield from self.predict(
-                reading,
+                encoded,
                 top_k=top_k,
                 distinct=distinct,
                 whole_words=whole_words,
                 allow_no_answer=allow_no_answer,
             )
 
-    def _decode_config(self, n_best: int, *, distinct: bool, no_answer: bool) -> DecodeConfig:
-        settings = self.settings
-        return DecodeConfig(
-            n_best=n_best,
-            max_answer_tokens=settings.max_answer_length,
-            no_answer=no_answer,
-            null_threshold=settings.null_score_diff_threshold,
-            temperature=settings.temperature,
-            distinct=distinct,
-        )
-
-    def prepare(self, examples: Sequence[Example]) -> Reading:
+    def prepare(self, examples: Sequence[Example]) -> EncodedBatch:
         """Tokenize examples and cut their windows, for ``run``.
 
         Raises InputError for an example whose question or context is empty or not text, UsageError for
@@ -338,65 +337,65 @@ class Reader(PipelineCall, SavedToHub):
                 raise InputError(f"must be an Example, found {type(example).__name__}", where="examples")
             _check(example.question, "question", example.id)
             _check(example.context, "context", example.id)
-        settings = self.settings
-        config = WindowConfig(settings.max_seq_length, settings.doc_stride, settings.max_query_length)
-        windows = build_windows(examples, self.tokenizer, config, labels=False)
+        windows = build_windows(examples, self.tokenizer, self.config.windows, labels=False)
         cut = np.nonzero(windows.question_truncated)[0]
         if len(cut):
             first = examples[int(cut[0])].id
             logger.warning(
                 "%d question(s) longer than %d tokens were cut to that length%s",
                 len(cut),
-                settings.max_query_length,
+                self.config.windows.max_query_length,
                 f", the first with id {first}" if first else "",
             )
-        return Reading(examples, windows)
+        return EncodedBatch(examples, windows)
 
-    def run(self, parts: Sequence[tuple[Reading, Sequence[int] | NDArray[np.intp]]]) -> None:
-        """Run the named windows of one or several readings as one batch; the readings keep the logits.
+    def run(self, parts: Sequence[tuple[EncodedBatch, Sequence[int] | NDArray[np.intp]]]) -> None:
+        """Run the named windows of one or several encoded batches as one batch; they keep the logits.
 
         Raises EngineError where the engine fails.
         """
-        collated = [collate(reading.windows, np.asarray(numbers)) for reading, numbers in parts]
+        collated = [collate(encoded.windows, np.asarray(numbers)) for encoded, numbers in parts]
         logits = self.engine.run(Batch.concatenate(collated))
         begin = 0
-        for (reading, numbers), batch in zip(parts, collated, strict=True):
+        for (encoded, numbers), batch in zip(parts, collated, strict=True):
             end = begin + len(batch.input_ids)
-            reading.put(numbers, Logits.of([values[begin:end] for values in logits.arrays]))
+            encoded.store(numbers, Logits.of([values[begin:end] for values in logits.arrays]))
             begin = end
 
     def predict(
         self,
-        reading: Reading,
+        encoded: EncodedBatch,
         *,
         top_k: int = 1,
         distinct: bool = False,
         whole_words: bool = False,
         allow_no_answer: bool | None = None,
     ) -> list[Prediction]:
-        """Predictions for the examples of a reading whose windows have all been run.
+        """Predictions for the examples of a batch whose windows have all been run.
 
         ``whole_words`` widens the answers to white space; those that then are the same count once, with the
         sum of the scores that they have among the n_best_size best candidates. Raises EngineError where the
         model gave values that are not numbers, UsageError for a top_k that is no whole number from 1 on.
         """
-        _check_wishes(top_k, distinct=distinct, allow_no_answer=allow_no_answer)
-        no_answer = self.settings.version_2_with_negative if allow_no_answer is None else allow_no_answer
-        logits = reading.logits
+        _check_options(top_k, distinct=distinct, allow_no_answer=allow_no_answer)
+        decoding = self.config.decoding
+        if allow_no_answer is not None:
+            decoding = replace(decoding, allow_no_answer=allow_no_answer)
+        logits = encoded.logits
         if logits is None:  # no windows
             logits = Logits(np.empty(0, np.float32), np.empty(0, np.float32))
         _check_finite(logits, self.engine.name)
-        contexts = [example.context for example in reading.examples]
+        contexts = [example.context for example in encoded.examples]
         shape = shaping.Shape(
             trim_particles=self.trim_particles is not None,
             whole_words=whole_words,
             distinct=distinct,
-            pool=self.settings.n_best_size,
+            pool=self.config.decoding.n_best,
         )
 
         def decoded(n_best: int, *, apart: bool) -> list[list[Candidate]]:
-            config = self._decode_config(n_best, distinct=apart, no_answer=no_answer)
-            return decode(reading.windows, logits, contexts, config)
+            config = replace(decoding, n_best=n_best)
+            return decode(encoded.windows, logits, contexts, config, distinct=apart)
 
         n_best = max(top_k, 1 if distinct else shape.pool)
         candidates = found = decoded(n_best, apart=distinct)
@@ -418,24 +417,24 @@ class Reader(PipelineCall, SavedToHub):
             answers.update(made(short))
         return [
             Prediction(example.id, row[:top_k], tuple(best))
-            for example, best, row in zip(reading.examples, candidates, answers.values(), strict=True)
+            for example, best, row in zip(encoded.examples, candidates, answers.values(), strict=True)
         ]
 
-    def with_parts(
-        self, *, tokenizer: ReaderTokenizer | None = None, settings: ReaderSettings | None = None
+    def copy_with(
+        self, *, tokenizer: ReaderTokenizer | None = None, config: ReaderConfig | None = None
     ) -> Reader:
-        """The same reader on the same engine with another tokenizer or other settings."""
+        """The same reader on the same engine with another tokenizer or another configuration."""
         return Reader(
             tokenizer or self.tokenizer,
             self.engine,
-            settings or self.settings,
+            config or self.config,
             trim_particles=self.trim_particles,
             token_budget=self.token_budget,
             folder=self.folder,
         )
 
 
-def _check_wishes(top_k: object, *, distinct: object, allow_no_answer: object) -> None:
+def _check_options(top_k: object, *, distinct: object, allow_no_answer: object) -> None:
     check_whole_number(top_k, "top_k")
     if not isinstance(allow_no_answer, bool | None):
         raise UsageError(f"must be True, False or None, found {allow_no_answer!r}", where="allow_no_answer")
@@ -479,9 +478,9 @@ def _check(text: object, what: str, name: str) -> None:
 
 def _check_finite(logits: Logits, engine: str) -> None:
     for values in logits.arrays:
-        if not (np.abs(values) < _BEYOND_ANY_LOGIT).all():
+        if not (np.abs(values) < _MAX_ABS_LOGIT).all():
             raise EngineError(
-                "the model gave values that are not numbers, or beyond all measure",
+                "the model gave logits that are not numbers, or far too large",
                 where=f"engine {engine}",
                 fix="train the model again, or take the fp32 engine",
             )
@@ -495,10 +494,12 @@ def _chunks(items: Iterable[Example]) -> Iterator[list[Example]]:
         size = min(2 * size, _PAIRS_AT_ONCE)
 
 
-def _ahead(work: Callable[[list[Example]], Reading], chunks: Iterator[list[Example]]) -> Iterator[Reading]:
+def _ahead(
+    work: Callable[[list[Example]], EncodedBatch], chunks: Iterator[list[Example]]
+) -> Iterator[EncodedBatch]:
     """Each chunk with its work done, one chunk ahead of the consumer, on one other thread."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="komrc-windows") as executor:
-        waiting: Future[Reading] | None = None
+        waiting: Future[EncodedBatch] | None = None
         for chunk in chunks:
             coming = executor.submit(work, chunk)
             if waiting is not None:

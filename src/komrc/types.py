@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 BOUNDARY_CLASSES = 8  # characters to drop at a token's edge: 0..7
 
@@ -58,3 +58,18 @@ class Answer:
     end: int
     score: float
     untrimmed: Span | None = field(default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """text, start, end and score; ``untrimmed`` as [start, end] where particles were cut off."""
+        values: dict[str, Any] = {
+            "text": self.text,
+            "start": self.start,
+            "end": self.end,
+            "score": self.score,
+        }
+        if self.untrimmed is not None:
+            values["untrimmed"] = [self.untrimmed.start, self.untrimmed.end]
+        return values
+
+
+NO_ANSWER = Answer("", 0, 0, 0.0)  # the best answer of a text that has none

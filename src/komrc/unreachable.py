@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from komrc.config import ReaderConfig
 from komrc.types import Example
 from komrc.windows import Windows
 
@@ -53,16 +54,13 @@ class Unreachable:
 def count_unreachable(
     examples: Sequence[Example],
     windows: Windows | None,
-    *,
-    max_answer_length: int,
-    max_seq_length: int,
-    no_answer: bool,
+    config: ReaderConfig,
 ) -> Unreachable:
     """Count over all examples.
 
     Args:
         windows: of the examples, with labels; None counts only the questions without an answer.
-        no_answer: whether "no answer" is allowed.
+        config: of the windows and of decoding.
     """
     too_long = longest = no_window = 0
     if windows is not None:
@@ -71,7 +69,7 @@ def count_unreachable(
         lengths = windows.end_position[held] - windows.start_position[held] + 1
         np.maximum.at(tokens, windows.example[held], lengths)
         answered = np.array([bool(e.answers) and not e.is_impossible for e in examples], np.bool_)
-        too_long = int((tokens > max_answer_length).sum())
+        too_long = int((tokens > config.decoding.max_answer_tokens).sum())
         longest = int(tokens.max(initial=0))
         no_window = int((answered & (tokens == 0)).sum())
     impossible = sum(example.is_impossible or not example.answers for example in examples)
@@ -80,7 +78,7 @@ def count_unreachable(
         too_long=too_long,
         longest=longest,
         no_window=no_window,
-        unanswerable=0 if no_answer else impossible,
-        max_answer_length=max_answer_length,
-        max_seq_length=max_seq_length,
+        unanswerable=0 if config.decoding.allow_no_answer else impossible,
+        max_answer_length=config.decoding.max_answer_tokens,
+        max_seq_length=0 if windows is None else config.windows.max_seq_length,
     )

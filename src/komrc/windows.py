@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from komrc import storage
+from komrc.config import WindowConfig
 from komrc.engines import BOUNDARY_CLASSES, Batch
 from komrc.errors import StorageError, UsageError, check_whole_number
 from komrc.text.invisible import VisibleText, visible
@@ -34,21 +35,6 @@ logger = logging.getLogger(__name__)
 FORMAT = 2  # of the cache; raise it when the arrays or their meaning change
 _READINGS = 32  # windows that may hold the same token, at most
 _TEXTS_AT_ONCE = 256  # bounds what the tokenizer library holds: about 100 bytes a token
-
-
-@dataclass(frozen=True, slots=True)
-class WindowConfig:
-    """Lengths in tokens.
-
-    Args:
-        max_seq_length: question, context and special tokens together.
-        doc_stride: from the start of one window to the start of the next.
-        max_query_length: a longer question is cut at its end.
-    """
-
-    max_seq_length: int = 384
-    doc_stride: int = 128
-    max_query_length: int = 64
 
 
 @dataclass(frozen=True, slots=True)

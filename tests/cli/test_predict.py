@@ -46,7 +46,7 @@ def test_official_form_and_nbest(data: Path, tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_model_trained_again_is_another_model(data: Path, tmp_path: Path) -> None:
-    from komrc.predicting.model import _digest
+    from komrc.predicting.model_ref import _digest
 
     (tmp_path / "model").mkdir()
     weights = tmp_path / "model/model.safetensors"

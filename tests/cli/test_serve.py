@@ -12,7 +12,8 @@ import pytest
 
 from komrc.cli import serve
 from komrc.errors import MissingPackageError, UsageError
-from komrc.serving.options import ServeOptions, flag, variable
+from komrc.options import flag, variable
+from komrc.serving.options import ServeOptions
 
 _VARIABLE = re.compile(r'(?:environ(?:\.get)?[(\[]|= )"(KOMRC_[A-Z_]+)"')
 

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from komrc.config import ReaderSettings
+from komrc.config import ReaderConfig
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
-from komrc.predicting.shards import Job
+from komrc.predicting.shards import ShardJob
 from komrc.reader import Reader
 from komrc.tokenization import load_tokenizer
 
@@ -41,7 +41,7 @@ def shards(folder: Path) -> dict[str, bytes]:
 
 
 def fake_reader() -> Reader:
-    return Reader(load_tokenizer(None), FakeEngine(), ReaderSettings())
+    return Reader(load_tokenizer(None), FakeEngine(), ReaderConfig())
 
 
 class _Dying(FakeEngine):
@@ -60,7 +60,7 @@ class _Dying(FakeEngine):
                 except FileNotFoundError:  # another process took it
                     continue
                 os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(0.01)  # so that every actor gets blocks
+        time.sleep(0.01)  # so that every actor gets shards
         return super().run(batch)
 
 
@@ -74,7 +74,7 @@ class DyingReader:
         self.lives, self.after = lives, after
 
     def __call__(self) -> Reader:
-        return Reader(load_tokenizer(None), _Dying(self.lives, self.after), ReaderSettings())
+        return Reader(load_tokenizer(None), _Dying(self.lives, self.after), ReaderConfig())
 
 
 class _Slow(FakeEngine):
@@ -94,8 +94,8 @@ class SlowReader:
         self.seconds = seconds
 
     def __call__(self) -> Reader:
-        return Reader(load_tokenizer(None), _Slow(self.seconds), ReaderSettings())
+        return Reader(load_tokenizer(None), _Slow(self.seconds), ReaderConfig())
 
 
-def job(output: Path, load: Any = fake_reader, **options: Any) -> Job:
-    return Job(load, str(output), **options)
+def job(output: Path, load: Any = fake_reader, **options: Any) -> ShardJob:
+    return ShardJob(load, str(output), **options)

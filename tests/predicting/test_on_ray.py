@@ -18,10 +18,10 @@ import pytest
 from questions import DyingReader, job, record, shards, write_lines
 
 from komrc.errors import DataError, EngineError, ModelError, Problem, UsageError
-from komrc.predicting import on_ray, processes
-from komrc.predicting.model import Model
-from komrc.predicting.shards import Job, Written, predict_folder
-from komrc.predicting.source import Block, open_source
+from komrc.predicting import on_ray, workers
+from komrc.predicting.model_ref import ModelRef
+from komrc.predicting.questions import ShardSpec, open_questions
+from komrc.predicting.shards import ShardJob, ShardResult, predict_folder
 
 RUN = {"model": "m"}
 
@@ -38,8 +38,8 @@ def cluster() -> Iterator[Any]:
 
 def test_killed_actors_change_nothing(cluster: Any, tmp_path: Path) -> None:
     data = write_lines(tmp_path / "q.jsonl", [record(n) for n in range(60)])
-    source = open_source([data], block=6)
-    predict_folder(source, job(tmp_path / "one"), processes.run, run=RUN)
+    source = open_questions([data], shard_size=6)
+    predict_folder(source, job(tmp_path / "one"), workers.run, run=RUN)
     given = job(tmp_path / "ray", DyingReader(tmp_path / "lives", kills=1, after=1))
     predict_folder(source, given, partial(on_ray.run, actors=2), run=RUN)
     assert not list((tmp_path / "lives").iterdir())
@@ -48,7 +48,7 @@ def test_killed_actors_change_nothing(cluster: Any, tmp_path: Path) -> None:
 
 def test_what_an_actor_raises_reaches_the_user(cluster: Any, tmp_path: Path) -> None:
     data = write_lines(tmp_path / "q.jsonl", [record(n) for n in range(4)])
-    source = open_source([data])
+    source = open_questions([data])
     write_lines(data, [record(n) for n in range(1, 5)])
     with pytest.raises(DataError, match="changed while it was read") as caught:
         predict_folder(source, job(tmp_path / "out"), partial(on_ray.run, actors=1), run=RUN)
@@ -57,9 +57,9 @@ def test_what_an_actor_raises_reaches_the_user(cluster: Any, tmp_path: Path) -> 
 
 def test_a_reader_that_can_not_be_loaded_is_told(cluster: Any, tmp_path: Path) -> None:
     data = write_lines(tmp_path / "q.jsonl", [record(n) for n in range(4)])
-    given = job(tmp_path / "out", Model("no/such/folder", "auto", None, "").load)
+    given = job(tmp_path / "out", ModelRef("no/such/folder", "auto", None, "").load)
     with pytest.raises(ModelError, match="no/such/folder"):
-        predict_folder(open_source([data]), given, partial(on_ray.run, actors=1), run=RUN)
+        predict_folder(open_questions([data]), given, partial(on_ray.run, actors=1), run=RUN)
 
 
 def test_nothing_listens_to_the_network(cluster: Any) -> None:
@@ -92,15 +92,17 @@ def test_processors_are_shared() -> None:
 
 def test_another_attempt_after_any_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = write_lines(tmp_path / "q.jsonl", [record(n) for n in range(10)])
-    source = open_source([data], block=2)
+    source = open_questions([data], shard_size=2)
     asked: list[list[int]] = []
 
     class RayError(Exception):
         pass
 
-    def attempt(ray: Any, given: Job, blocks: Sequence[Block], actors: int, gpus: bool) -> Iterator[Written]:
-        asked.append([block.number for block in blocks])
-        yield from processes.run(given, [b for b in blocks if b.number != poison][:2])
+    def attempt(
+        ray: Any, given: ShardJob, shards: Sequence[ShardSpec], actors: int, gpus: bool
+    ) -> Iterator[ShardResult]:
+        asked.append([shard.number for shard in shards])
+        yield from workers.run(given, [b for b in shards if b.number != poison][:2])
         raise RayError("The actor died\nand more")
 
     ray = SimpleNamespace(exceptions=SimpleNamespace(RayError=RayError), is_initialized=lambda: True)
@@ -117,8 +119,8 @@ def test_another_attempt_after_any_progress(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_replies_travel_as_text() -> None:
-    written = Written(3, 17, "ab")
-    assert on_ray._opened(on_ray._closed(written)) == written
+    written = ShardResult(3, 17, "ab")
+    assert on_ray._from_json(on_ray._to_json(written)) == written
     problem = Problem("row 2", "empty", "fill it", "q2")
     for error in (
         DataError("1 of 2 rows", where="f", fix="mend it", problems=[problem]),
@@ -126,5 +128,5 @@ def test_replies_travel_as_text() -> None:
         ModelError("other", where="host"),
     ):
         with pytest.raises(type(error)) as caught:
-            on_ray._opened(on_ray._closed(error))
+            on_ray._from_json(on_ray._to_json(error))
         assert str(caught.value) == str(error)

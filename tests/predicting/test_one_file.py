@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from komrc.config import ReaderSettings
+from komrc.config import ReaderConfig
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
 from komrc.errors import DataError, EngineError, StorageError, UsageError
 from komrc.predicting.one_file import predict_file
-from komrc.predicting.source import open_source
+from komrc.predicting.questions import open_questions
 from komrc.reader import Reader
 from komrc.tokenization import load_tokenizer
 
@@ -26,7 +26,7 @@ COUNT = 90
 
 
 def reader(engine: FakeEngine | None = None) -> Reader:
-    return Reader(load_tokenizer(None), engine or FakeEngine(), ReaderSettings())
+    return Reader(load_tokenizer(None), engine or FakeEngine(), ReaderConfig())
 
 
 def record(n: int) -> dict[str, str]:
@@ -65,7 +65,7 @@ class Dies(FakeEngine):
 
 def answer_all(source: Path, output: Path, **options: Any) -> int:
     run: Mapping[str, str] = options.pop("run", RUN)
-    return predict_file(options.pop("reader", reader()), open_source([source]), output, run=run, **options)
+    return predict_file(options.pop("reader", reader()), open_questions([source]), output, run=run, **options)
 
 
 def test_lines_in_and_out(questions: Path, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_second_run_on_the_same_output_is_refused(questions: Path, tmp_path: P
 
 
 def test_what_an_output_has_no_room_for(questions: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="room"):
+    with pytest.raises(UsageError, match="only one answer"):
         answer_all(questions, tmp_path / "a.json", top_k=2)
     with pytest.raises(UsageError, match="same name"):
         answer_all(questions, tmp_path / "a.json", nbest_output=tmp_path / "a.json")

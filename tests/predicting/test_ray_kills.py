@@ -19,9 +19,9 @@ from questions import SlowReader, job, record, shards, write_lines
 from ray_here import ray_here, ray_processes, title
 
 from komrc.models import hub
-from komrc.predicting import on_ray, processes
+from komrc.predicting import on_ray, workers
+from komrc.predicting.questions import open_questions
 from komrc.predicting.shards import predict_folder
-from komrc.predicting.source import open_source
 
 RUN = {"model": "m"}
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # they notice after a minute that Ray is gone
@@ -67,8 +67,8 @@ def test_worker_processes_killed(tmp_path: Path, kind: str) -> None:
     Not its daemons: with them goes the node, and on this machine the driver's.
     """
     data = write_lines(tmp_path / "q.jsonl", [record(n) for n in range(200)])
-    source = open_source([data], block=5)
-    predict_folder(source, job(tmp_path / "one"), processes.run, run=RUN)
+    source = open_questions([data], shard_size=5)
+    predict_folder(source, job(tmp_path / "one"), workers.run, run=RUN)
     draw, killed = random.Random(1), list[str]()
     output = tmp_path / "ray"
 
@@ -93,8 +93,8 @@ def test_a_node_killed(tmp_path: Path) -> None:
     from ray.cluster_utils import Cluster
 
     data = write_lines(tmp_path / "q.jsonl", [record(n) for n in range(150)])
-    source = open_source([data], block=5)
-    predict_folder(source, job(tmp_path / "one"), processes.run, run=RUN)
+    source = open_questions([data], shard_size=5)
+    predict_folder(source, job(tmp_path / "one"), workers.run, run=RUN)
     output = tmp_path / "ray"
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:

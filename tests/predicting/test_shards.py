@@ -19,10 +19,10 @@ from questions import DyingReader, fake_reader, job, read_lines, record, shards,
 from komrc import storage
 from komrc.engines.onnx_engine import usable_cores
 from komrc.errors import DataError, EngineError, StorageError, UsageError
-from komrc.predicting import processes
+from komrc.predicting import workers
 from komrc.predicting.one_file import predict_file
-from komrc.predicting.shards import Answerer, Job, Written, predict_folder
-from komrc.predicting.source import Block, open_source
+from komrc.predicting.questions import ShardSpec, open_questions
+from komrc.predicting.shards import ShardJob, ShardResult, ShardWorker, predict_folder
 
 COUNT = 90
 RUN = {"model": "m"}
@@ -42,17 +42,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return shards(folder / "out")
 
 
-def answer_all(data: Path, output: Path, actors: Any = processes.run, **options: Any) -> int:
-    given: Job = options.pop("job", job(output))
-    source = open_source([data], block=options.pop("block", 7))
+def answer_all(data: Path, output: Path, actors: Any = workers.run, **options: Any) -> int:
+    given: ShardJob = options.pop("job", job(output))
+    source = open_questions([data], shard_size=options.pop("shard", 7))
     return predict_folder(source, given, actors, run=options.pop("run", RUN), **options)
 
 
 def cut_short(after: int) -> Any:
-    """An actor that fails after some blocks."""
+    """An actor that fails after some shards."""
 
-    def run(given: Job, blocks: Sequence[Block]) -> Iterator[Written]:
-        for done, written in enumerate(processes.run(given, blocks), 1):
+    def run(given: ShardJob, shards: Sequence[ShardSpec]) -> Iterator[ShardResult]:
+        for done, written in enumerate(workers.run(given, shards), 1):
             yield written
             if done == after:
                 raise EngineError("out of memory")
@@ -67,7 +67,7 @@ def test_shards_hold_every_answer_once(questions: Path, tmp_path: Path, whole: d
     assert shards(output) == whole
     assert storage.verify_folder(output) == []
     assert len(list(output.glob("part-*"))) == -(-COUNT // 7)
-    predict_file(fake_reader(), open_source([questions]), tmp_path / "a.jsonl", run=RUN)
+    predict_file(fake_reader(), open_questions([questions]), tmp_path / "a.jsonl", run=RUN)
     joined = b"".join(data for name, data in sorted(whole.items()) if name.startswith("part-"))
     assert (tmp_path / "a.jsonl").read_bytes() == joined
 
@@ -90,22 +90,22 @@ def test_parquet_holds_the_same(questions: Path, tmp_path: Path) -> None:
 def test_processes_give_what_one_gives(questions: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
     """Also where two of them are killed in the middle."""
     given = job(tmp_path / "out", DyingReader(tmp_path / "lives", kills=2))
-    answer_all(questions, tmp_path / "out", partial(processes.run, actors=2), job=given)
+    answer_all(questions, tmp_path / "out", partial(workers.run, actors=2), job=given)
     assert not list((tmp_path / "lives").iterdir())
     assert shards(tmp_path / "out") == whole
 
 
-def test_a_block_that_kills_every_actor_ends_the_run(questions: Path, tmp_path: Path) -> None:
+def test_a_shard_that_kills_every_actor_ends_the_run(questions: Path, tmp_path: Path) -> None:
     given = job(tmp_path / "out", DyingReader(tmp_path / "lives", kills=100, after=0))
-    with pytest.raises(EngineError, match="3 actors died"):
-        answer_all(questions, tmp_path / "out", partial(processes.run, actors=2), job=given)
+    with pytest.raises(EngineError, match="3 actors crashed"):
+        answer_all(questions, tmp_path / "out", partial(workers.run, actors=2), job=given)
 
 
 def test_what_an_actor_raises_reaches_the_user(questions: Path, tmp_path: Path) -> None:
-    source = open_source([questions], block=7)
+    source = open_questions([questions], shard_size=7)
     write_lines(questions, [record(n) for n in range(1, COUNT + 1)])
     with pytest.raises(DataError, match="changed while it was read"):
-        predict_folder(source, job(tmp_path / "out"), partial(processes.run, actors=2), run=RUN)
+        predict_folder(source, job(tmp_path / "out"), partial(workers.run, actors=2), run=RUN)
     assert not list((tmp_path / "out").glob("part-*"))
 
 
@@ -118,9 +118,9 @@ def test_only_what_is_missing_is_done(questions: Path, tmp_path: Path, whole: di
     (output / ".tmp-01234567-part-000009.jsonl").write_bytes(b"half")
     asked: list[int] = []
 
-    def noted(given: Job, blocks: Sequence[Block]) -> Iterator[Written]:
-        asked.extend(block.number for block in blocks)
-        return processes.run(given, blocks)
+    def noted(given: ShardJob, shards: Sequence[ShardSpec]) -> Iterator[ShardResult]:
+        asked.extend(shard.number for shard in shards)
+        return workers.run(given, shards)
 
     assert answer_all(questions, output, noted) == 21
     assert asked == [1, *range(4, 13)]
@@ -139,7 +139,7 @@ sys.path.insert(0, sys.argv[3])
 import test_shards as t
 
 if __name__ == "__main__":
-    t.answer_all(Path(sys.argv[1]), Path(sys.argv[2]), partial(t.processes.run, actors=2))
+    t.answer_all(Path(sys.argv[1]), Path(sys.argv[2]), partial(t.workers.run, actors=2))
 """
 
 
@@ -161,7 +161,7 @@ def test_a_killed_driver_leaves_no_actor_and_no_half(
     assert group(driver.pid) == []
     there = {name: data for name, data in shards(output).items() if not name.startswith(".tmp-")}
     assert there.items() <= whole.items()
-    answer_all(questions, output, partial(processes.run, actors=2))
+    answer_all(questions, output, partial(workers.run, actors=2))
     assert {name: data for name, data in shards(output).items() if not name.startswith(".tmp-")} == whole
 
 
@@ -188,7 +188,7 @@ def test_answers_of_two_runs_never_mix(questions: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="another top_k"):
         answer_all(questions, output, job=job(output, top_k=2))
     with pytest.raises(UsageError, match="another shard_size"):
-        answer_all(questions, output, block=9)
+        answer_all(questions, output, shard=9)
     other = write_lines(tmp_path / "other.jsonl", [record(n) for n in range(7)])
     with pytest.raises(UsageError, match="another data"):
         answer_all(other, output)
@@ -203,7 +203,7 @@ def test_files_of_others_are_left_alone(questions: Path, tmp_path: Path) -> None
     output.mkdir()
     (output / "part-000000.jsonl").write_text("mine")
     for restart in (False, True):
-        with pytest.raises(UsageError, match="holds files of others"):
+        with pytest.raises(UsageError, match="has files of something else"):
             answer_all(questions, output, restart=restart)
     assert shards(output) == {"part-000000.jsonl": b"mine"}
     (tmp_path / "file").touch()
@@ -213,28 +213,28 @@ def test_files_of_others_are_left_alone(questions: Path, tmp_path: Path) -> None
 
 def test_repeated_ids_are_refused(tmp_path: Path) -> None:
     twice = write_lines(tmp_path / "q.jsonl", [record(1), record(2), record(1)])
-    with pytest.raises(DataError, match="q1 stands more than once"):
+    with pytest.raises(DataError, match="q1 occurs more than once"):
         answer_all(twice, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_second_run_on_the_same_folder_is_refused(questions: Path, tmp_path: Path) -> None:
-    def second(given: Job, blocks: Sequence[Block]) -> Iterator[Written]:
+    def second(given: ShardJob, shards: Sequence[ShardSpec]) -> Iterator[ShardResult]:
         with pytest.raises(UsageError, match="another run"):
             answer_all(questions, tmp_path / "out")
-        return processes.run(given, blocks)
+        return workers.run(given, shards)
 
     answer_all(questions, tmp_path / "out", second)
 
 
 def test_an_actor_that_makes_nothing_is_noticed(questions: Path, tmp_path: Path) -> None:
-    with pytest.raises(EngineError, match="13 of 13 shards were not made"):
-        answer_all(questions, tmp_path / "out", lambda given, blocks: [])
+    with pytest.raises(EngineError, match="13 of 13 shards were not written"):
+        answer_all(questions, tmp_path / "out", lambda given, shards: [])
 
 
 def test_a_folder_behind_a_url(questions: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
     memory = pytest.importorskip("fsspec").filesystem("memory")
-    given = Job(fake_reader, "memory://bucket/out")
+    given = ShardJob(fake_reader, "memory://bucket/out")
     try:
         with pytest.raises(EngineError):
             answer_all(questions, tmp_path, cut_short(3), job=given)
@@ -251,7 +251,7 @@ def test_a_folder_behind_a_url(questions: Path, tmp_path: Path, whole: dict[str,
 def test_threads_are_divided(questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     given = job(tmp_path / "out", NotingReader(tmp_path / "threads"))
-    answer_all(questions, tmp_path / "out", partial(processes.run, actors=2), job=given)
+    answer_all(questions, tmp_path / "out", partial(workers.run, actors=2), job=given)
     assert (tmp_path / "threads").read_text() == str(max(1, usable_cores() // 2))
     assert "OMP_NUM_THREADS" not in os.environ
 
@@ -267,9 +267,9 @@ class NotingReader:
         return fake_reader()
 
 
-def test_answerer_is_what_actors_share(questions: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
-    block = open_source([questions], block=7).blocks[3]
-    written = Answerer(job(tmp_path / "out"))(block)
+def test_actors_share_a_shard_worker(questions: Path, tmp_path: Path, whole: dict[str, bytes]) -> None:
+    shard = open_questions([questions], shard_size=7).shards[3]
+    written = ShardWorker(job(tmp_path / "out"))(shard)
     data = whole["part-000003.jsonl"]
     assert (tmp_path / "out/part-000003.jsonl").read_bytes() == data
     assert json.loads(whole["manifest.json"])["files"]["part-000003.jsonl"] == {

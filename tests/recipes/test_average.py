@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from komrc.config import ReaderSettings
+from komrc.config import Provenance, ReaderConfig
 from komrc.modeling import SpanReader
 from komrc.models import hub
 from komrc.reader import Reader
@@ -27,7 +26,7 @@ def reader(folder: Path, factor: float) -> Path:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         (folder / name).write_bytes((source / name).read_bytes())
-    replace(ReaderSettings.load(source), temperature=1.0).save(folder)
+    ReaderConfig.load(source).changed(temperature=1.0).save(folder, Provenance.load(source))
     return folder
 
 

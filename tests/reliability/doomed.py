@@ -10,32 +10,31 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from komrc.cli import main
-from komrc.training.trainer import SpanTrainer
+from komrc.training import train as training
+from komrc.training.callbacks import Callback
 
 
-def prepare() -> None:
-    kind, *rest = os.environ.get("KOMRC_ACCIDENT", "none").split()
-    true, count = SpanTrainer.training_step, 0
+class Accident(Callback):
+    def __init__(self) -> None:
+        self.kind, *self.rest = os.environ.get("KOMRC_ACCIDENT", "none").split()
+        self.count = 0
 
-    def step(self: Any, *args: Any, **more: Any) -> Any:
-        nonlocal count
-        count += 1
-        if kind == "slow":
-            time.sleep(float(rest[0]))
-        if kind == "kill" and os.environ["RANK"] == rest[0] and count == int(rest[1]):
-            done = Path(rest[2])
+    def on_batch(self, state: Any, batch: dict[str, Any]) -> None:
+        self.count += 1
+        if self.kind == "slow":
+            time.sleep(float(self.rest[0]))
+        if self.kind == "kill" and os.environ["RANK"] == self.rest[0] and self.count == int(self.rest[1]):
+            done = Path(self.rest[2])
             if not done.exists():
                 done.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
-        return true(self, *args, **more)
-
-    SpanTrainer.training_step = step  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
-    prepare()
+    training.train = partial(training.train, callbacks=[Accident()])  # type: ignore[assignment]
     sys.exit(main())

@@ -17,7 +17,7 @@ import numpy as np
 import regex
 
 from komrc import storage
-from komrc.config import ReaderSettings
+from komrc.config import Provenance, ReaderConfig, WindowConfig
 from komrc.data import EVERYTHING, read_data, scan_data
 from komrc.engines import Batch, Logits
 from komrc.engines.fake import FakeEngine
@@ -27,7 +27,7 @@ from komrc.reader import Reader
 from komrc.text.invisible import visible
 from komrc.tokenization import load_tokenizer
 from komrc.types import Example, Gold, Span
-from komrc.windows import WindowConfig, build_windows, in_visible_text
+from komrc.windows import build_windows, in_visible_text
 
 SYLLABLES = [chr(code) for code in range(ord("가"), ord("힣"), 37)]
 # Every kind of text that offsets have ever gone wrong on.
@@ -60,8 +60,8 @@ def pairs(seed: int) -> Iterator[tuple[str, str]]:
 @cache
 def reader() -> Reader:
     """The embedded tokenizer with an engine whose answers look random, in short windows."""
-    settings = ReaderSettings(max_seq_length=64, doc_stride=24, max_query_length=16, boundary_head=True)
-    return Reader(load_tokenizer(None), FakeEngine(boundary=True), settings)
+    config = ReaderConfig.of(max_seq_length=64, doc_stride=24, max_query_length=16)
+    return Reader(load_tokenizer(None), FakeEngine(boundary=True), config)
 
 
 def check_answers(context: str, answers: Any) -> None:
@@ -101,7 +101,7 @@ def squad(data: bytes) -> None:
 
 
 def settings(data: bytes) -> None:
-    _written("komrc.json", data, ReaderSettings.load)
+    _written("komrc.json", data, lambda folder: (ReaderConfig.load(folder), Provenance.load(folder)))
 
 
 @cache
@@ -215,7 +215,7 @@ CONTEXT = (
 
 
 def decoding(data: bytes) -> None:
-    given = Reader(reader().tokenizer, _Given(data), reader().settings)
+    given = Reader(reader().tokenizer, _Given(data), reader().config)
     try:
         with np.errstate(all="ignore"):
             check_answers(CONTEXT, given.read("누구?", CONTEXT, top_k=5))

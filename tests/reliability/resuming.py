@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,25 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def whole(material: Path, output: Path, **more: Any) -> Any:
+def whole(material: Path, output: Path, *, callbacks: Sequence[Any] = (), **more: Any) -> Any:
     """Train to the end (or on to it, with ``resume``)."""
-    from komrc.training.run import train
+    from komrc.training.train import train
 
-    return train(tiny_run.options(material, output, **more))
+    return train(tiny_run.options(material, output, **more), callbacks=callbacks)
+
+
+def before_batch(action: Callable[[Any, dict[str, Any], int], None]) -> Any:
+    """A callback that calls ``action`` with the state, the micro-batch and its number from 1."""
+    from komrc.training.callbacks import Callback
+
+    class BeforeBatch(Callback):
+        count = 0
+
+        def on_batch(self, state: Any, batch: dict[str, Any]) -> None:
+            self.count += 1
+            action(state, batch, self.count)
+
+    return BeforeBatch()
 
 
 def killed(material: Path, output: Path, kill_at: int, **more: Any) -> None:
@@ -37,22 +52,15 @@ def killed(material: Path, output: Path, kill_at: int, **more: Any) -> None:
 
     Runs in a child of its own.
     """
-    from komrc.training import run
-    from komrc.training.trainer import SpanTrainer
+    from komrc.training import calibrate
 
-    true_step, count = SpanTrainer.training_step, 0
-
-    def training_step(self: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal count
-        count += 1
-        if count == kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return true_step(self, *args, **kwargs)
+    def kill() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
     if kill_at == 0:
-        run.tune_temperature = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
-    SpanTrainer.training_step = training_step  # type: ignore[method-assign]
-    whole(material, output, **more)
+        calibrate.tune_temperature = lambda *_: kill()  # type: ignore[assignment,func-returns-value]
+    callback = before_batch(lambda _state, _batch, count: kill() if count == kill_at else None)
+    whole(material, output, callbacks=[callback], **more)
 
 
 def differences(first: Path, second: Path) -> list[str]:

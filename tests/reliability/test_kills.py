@@ -13,7 +13,7 @@ from faults import cut_power, kill_points
 pytest.importorskip("torch")
 
 from komrc import storage
-from komrc.training import checkpoints, saving
+from komrc.training import checkpoints, outputs
 
 PREDICTIONS = "predictions_.json"
 
@@ -38,9 +38,9 @@ def life(out: Path) -> None:
     storage.write_json(out / PREDICTIONS, {"tag": "new", "filler": "가" * 100})
     with storage.replacing_folder(out / "cache") as temporary:
         fill(temporary, "new")
-    with storage.replacing_folder(out / saving._STAGED) as temporary:
+    with storage.replacing_folder(out / outputs.STAGED) as temporary:
         fill(temporary, "new")
-    saving.finish_final(out)
+    outputs.finish_final(out)
 
 
 def prepare(out: Path) -> Path:
@@ -65,7 +65,7 @@ def look(out: Path, killed_at: str) -> None:
     if not storage.verify_folder(out):
         assert content(out) in (files("old"), files("new")), killed_at
     # What the next run does first:
-    saving.finish_final(out)
+    outputs.finish_final(out)
     checkpoints.clean(out)
     assert storage.verify_folder(out) == [], killed_at
     assert content(out) in (files("old"), files("new")), killed_at

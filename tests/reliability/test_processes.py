@@ -15,14 +15,13 @@ from faults import Ended, in_child
 pytest.importorskip("torch")
 
 import ranks
-from resuming import differences, killed, whole
+from resuming import before_batch, differences, killed, whole
 from tiny_run import material, without_dropout
 
 from komrc import windows
 from komrc.errors import StorageError
 from komrc.training import checkpoints
-from komrc.training.processes import ProcessLostError
-from komrc.training.trainer import SpanTrainer
+from komrc.training.distributed import ProcessLostError
 
 
 @pytest.fixture(scope="module")
@@ -125,16 +124,14 @@ def test_a_signal_to_one_of_two_stops_both_at_the_same_step(
     made: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     def run() -> Any:
-        true, sent = SpanTrainer.training_step, []
+        sent = []
 
-        def step(self: Any, *args: Any, **more: Any) -> Any:
-            if self.state.global_step == 1 and os.environ["RANK"] == "1" and not sent:
+        def send(state: Any, *_: Any) -> None:
+            if state.step == 1 and os.environ["RANK"] == "1" and not sent:
                 sent.append(signal.SIGTERM)  # a second one would end the process
                 signal.raise_signal(signal.SIGTERM)
-            return true(self, *args, **more)
 
-        SpanTrainer.training_step = step
-        return whole(made, tmp_path / "cut", **TWO)
+        return whole(made, tmp_path / "cut", callbacks=[before_batch(send)], **TWO)
 
     assert [outcome.exit_code for outcome in figures(ranks.together(run))] == [143, 143]
     saved = checkpoints.newest(tmp_path / "cut")
@@ -154,16 +151,11 @@ def test_a_process_that_no_longer_answers_ends_the_run(made: Path, tmp_path: Pat
     """As a host does that lost its network: nothing is closed, nothing comes."""
 
     def run() -> Any:
-        if os.environ["RANK"] == "1":
-            true = SpanTrainer.training_step
+        def freeze(state: Any, *_: Any) -> None:
+            if state.step == 1 and os.environ["RANK"] == "1":
+                os.kill(os.getpid(), signal.SIGSTOP)
 
-            def step(self: Any, *args: Any, **more: Any) -> Any:
-                if self.state.global_step == 1:
-                    os.kill(os.getpid(), signal.SIGSTOP)
-                return true(self, *args, **more)
-
-            SpanTrainer.training_step = step
-        return whole(made, tmp_path / "out", ddp_timeout=20, **TWO)
+        return whole(made, tmp_path / "out", callbacks=[before_batch(freeze)], ddp_timeout=20, **TWO)
 
     first, second = ranks.start(run)
     try:

@@ -12,10 +12,8 @@ from faults import in_child
 pytest.importorskip("torch")
 
 import ranks
-from resuming import whole
+from resuming import before_batch, whole
 from tiny_run import material
-
-from komrc.training.trainer import SpanTrainer
 
 MORE = {"per_gpu_train_batch_size": 2, "save_steps": -1, "predict_file": None, "num_train_epochs": 2.0}
 
@@ -27,16 +25,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def windows_seen(made: Path, output: Path, **more: Any) -> list[list[str]]:
     """The tokens of the windows of each micro-batch, without those that only keep the others company."""
-    true, seen = SpanTrainer.training_step, list[list[str]]()
+    seen = list[list[str]]()
 
-    def step(self: Any, model: Any, inputs: Any, *args: Any, **rest: Any) -> Any:
+    def look(_state: Any, inputs: dict[str, Any], _count: int) -> None:
         rows = zip(inputs["input_ids"].tolist(), inputs["attention_mask"].sum(1).tolist(), strict=True)
         texts = [str(row[:length]) for row, length in rows]
         seen.append([t for t, w in zip(texts, inputs["weight"].tolist(), strict=True) if w])
-        return true(self, model, inputs, *args, **rest)
 
-    SpanTrainer.training_step = step  # type: ignore[method-assign]
-    whole(made, output, **MORE, **more)
+    whole(made, output, callbacks=[before_batch(look)], **MORE, **more)
     return seen
 
 

@@ -95,9 +95,10 @@ def test_a_signal_outside_the_steps_ends_at_once(
     out = tmp_path / "out"
 
     def run() -> Any:
-        from komrc.training import run as module
+        from komrc.training import calibrate, setup
 
-        name = "choose_windows" if where.startswith("before") else "tune_temperature"
+        before = where.startswith("before")
+        module, name = (setup, "choose_windows") if before else (calibrate, "tune_temperature")
         setattr(module, name, lambda *_, **__: signal.raise_signal(number))
         return whole(made, out)
 
@@ -110,7 +111,7 @@ def test_a_signal_outside_the_steps_ends_at_once(
 
 SECOND = """
 import signal, sys, time
-from komrc.training.stopping import stop_on_signals
+from komrc.training.signals import stop_on_signals
 
 with stop_on_signals() as stop, stop.waiting_for_steps():
     print("ready", flush=True)
@@ -233,10 +234,10 @@ def test_a_damaged_newest_checkpoint_is_set_aside_and_does_not_count(
 def test_a_damaged_best_checkpoint_is_not_written_as_the_model(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from komrc.training import evaluating
+    from komrc.training import evaluator
 
     figures = iter([30.0, 20.0, *[10.0] * 6])
-    monkeypatch.setattr(evaluating.korquad, "score", lambda *_: {"exact_match": next(figures), "f1": 50.0})
+    monkeypatch.setattr(evaluator.korquad, "score", lambda *_: {"exact_match": next(figures), "f1": 50.0})
     true_rotate = checkpoints.rotate
 
     def rotate(folder: Path, **more: Any) -> None:
@@ -254,7 +255,7 @@ def test_a_damaged_best_checkpoint_is_not_written_as_the_model(
     last = checkpoints.newest(out)
     assert last is not None and last.step > 2
     assert (out / "model.safetensors").read_bytes() == (last.folder / "model.safetensors").read_bytes()
-    assert ended.value.figures["exact_match"] == 10.0
+    assert ended.value.metrics["exact_match"] == 10.0
 
 
 def test_a_damaged_cache_is_built_again(made: Path, begun: Path, caplog: pytest.LogCaptureFixture) -> None:

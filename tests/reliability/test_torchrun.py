@@ -102,7 +102,7 @@ def test_torchrun_starts_a_killed_rank_again_from_the_last_checkpoint(
     process = start(launch, [DOOMED, *training(made, out)], KOMRC_ACCIDENT=f"kill 1 6 {done}")
     code, said = end(process)
     assert code == 0, said
-    assert done.exists() and "going on from" in said
+    assert done.exists() and "resuming from" in said
     assert differences(undisturbed, out) == []
 
 
@@ -138,7 +138,7 @@ def test_sigterm_to_torchrun_leaves_a_checkpoint_and_the_run_goes_on(
     wait_for_checkpoint(out)
     process.send_signal(signal.SIGTERM)
     code, said = end(process)
-    assert code != 0 and "go on with --resume" in said
+    assert code != 0 and "continue with --resume" in said
     assert checkpoints.newest(out) is not None and not (out / "model.safetensors").exists()
     code, said = end(start(launch, ["-m", "komrc", *training(made, out)]))
     assert code == 0, said

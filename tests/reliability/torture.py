@@ -32,7 +32,7 @@ from resuming import CASES, differences, killed, whole
 
 from komrc import storage
 from komrc.errors import KomrcError, StorageError
-from komrc.training import checkpoints, saving
+from komrc.training import checkpoints, outputs
 
 Result = dict[str, Any]
 LONG = {"num_train_epochs": 4, "save_total_limit": 2, "eval_steps": 3}
@@ -71,7 +71,7 @@ def intact(out: Path, notes: Path) -> str | None:
                 json.loads((out / name).read_text())
             except ValueError:
                 return f"{name} is torn"
-    saving.finish_final(out)
+    outputs.finish_final(out)
     checkpoints.clean(out)
     if left := [p.name for p in out.iterdir() if p.name.startswith((".tmp", ".old", ".komrc-final"))]:
         return f"left over: {left}"

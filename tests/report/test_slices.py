@@ -3,10 +3,10 @@
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from komrc.config import WindowConfig
 from komrc.report import slices
 from komrc.tokenization import ReaderTokenizer
 from komrc.types import Example, Gold
-from komrc.windows import WindowConfig
 
 
 def example(answer, *, context=None, question="?"):

@@ -19,7 +19,7 @@ from fake_server import SOURCE, make_reader, wait_ready
 from starlette.testclient import TestClient
 
 from komrc.serving.app import create_app
-from komrc.serving.loading import Loaded
+from komrc.serving.loading import LoadedModel
 from komrc.serving.options import ServeOptions
 
 HERE = Path(__file__).parent
@@ -32,7 +32,8 @@ def client():
 
         def start(reader=None, **options):
             app = create_app(
-                ServeOptions(**options), lambda _: Loaded(reader or make_reader(), {"model_type": "fake"})
+                ServeOptions(**options),
+                lambda _: LoadedModel(reader or make_reader(), {"model_type": "fake"}),
             )
             started = stack.enter_context(TestClient(app, "http://localhost", raise_server_exceptions=False))
             wait_ready(started)

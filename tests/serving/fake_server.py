@@ -14,11 +14,11 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, processors
 
 from komrc.cli import serve as command
-from komrc.config import ReaderSettings
+from komrc.config import ReaderConfig
 from komrc.engines.fake import FakeEngine
 from komrc.errors import ModelError
 from komrc.reader import Reader
-from komrc.serving.loading import Loaded
+from komrc.serving.loading import LoadedModel
 from komrc.serving.server import configure_logging, serve
 from komrc.tokenization import ReaderTokenizer
 
@@ -62,17 +62,17 @@ def wait_ready(client, seconds=60.0):
 
 
 def make_reader(seconds: float = 0.0, fail_on: int | None = None, *, no_answer: bool = False) -> Reader:
-    settings = ReaderSettings(version_2_with_negative=no_answer)
-    return Reader(make_tokenizer(), SlowEngine(seconds, fail_on), settings)
+    config = ReaderConfig.of(version_2_with_negative=no_answer)
+    return Reader(make_tokenizer(), SlowEngine(seconds, fail_on), config)
 
 
-def load(_options) -> Loaded:
+def load(_options) -> LoadedModel:
     time.sleep(float(os.environ.get("FAKE_LOAD_SECONDS", "0")))
     if os.environ.get("FAKE_LOAD_ERROR"):
         raise ModelError("is not there", where="somewhere", fix="look elsewhere")
     seconds = float(os.environ.get("FAKE_SECONDS", "0"))
     reader = make_reader(seconds, no_answer="FAKE_NO_ANSWER" in os.environ)
-    return Loaded(reader, {"model_type": "fake"})
+    return LoadedModel(reader, {"model_type": "fake"})
 
 
 if __name__ == "__main__":

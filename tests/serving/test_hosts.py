@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from komrc.errors import UsageError
-from komrc.serving.options import ServeOptions, from_environment
+from komrc.options import read_environment
+from komrc.serving.options import ServeOptions
 
 BODY = {"inputs": {"question": "언제?", "context": "1443년에."}}
 KUBERNETES = Path(__file__).parents[2] / "deploy/kubernetes"
@@ -115,7 +116,7 @@ def test_the_names_of_the_service_reach_the_pods():
     names = [one["name"] for one in container["env"]]
     assert names.index("NAMESPACE") < names.index("KOMRC_ALLOWED_HOSTS")
     (value,) = [one["value"] for one in container["env"] if one["name"] == "KOMRC_ALLOWED_HOSTS"]
-    found = from_environment({"KOMRC_ALLOWED_HOSTS": value.replace("$(NAMESPACE)", "here")})
+    found = read_environment(ServeOptions, {"KOMRC_ALLOWED_HOSTS": value.replace("$(NAMESPACE)", "here")})
     wanted = {service, *(f"{service}.here{end}" for end in ("", ".svc", ".svc.cluster.local"))}
     assert set(found["allowed_hosts"]) == wanted
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from komrc.serving.options import ServeOptions, from_environment
+from komrc.options import read_environment
+from komrc.serving.options import ServeOptions
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 FOLDER = DEPLOY / "kubernetes"
@@ -97,7 +98,7 @@ def test_the_environment_is_the_servers(pod, container):
     """Names that the server knows; the key from a Secret that must be there, which Prometheus reads too."""
     assert pod["spec"]["enableServiceLinks"] is False  # KOMRC_PORT would be an address of the Service
     plain = {one["name"]: one["value"] for one in container["env"] if "value" in one}
-    assert len(from_environment(plain)) == len(plain)
+    assert len(read_environment(ServeOptions, plain)) == len(plain)
     (key,) = [one for one in container["env"] if one["name"] == "KOMRC_API_KEY"]
     secret = key["valueFrom"]["secretKeyRef"]
     assert not secret.get("optional")
@@ -107,7 +108,7 @@ def test_the_environment_is_the_servers(pod, container):
 
 def test_accepted_requests_have_time_to_finish(pod, container):
     plain = {one["name"]: one["value"] for one in container["env"] if "value" in one}
-    shutdown = ServeOptions(**from_environment(plain)).shutdown_timeout
+    shutdown = ServeOptions(**read_environment(ServeOptions, plain)).shutdown_timeout
     before = float(container["lifecycle"]["preStop"]["exec"]["command"][1])
     probe = container["readinessProbe"]
     assert pod["spec"]["terminationGracePeriodSeconds"] > before + shutdown

@@ -43,4 +43,4 @@ def test_the_answer_before_the_cut_is_in_the_reply(client):
 
 def test_always_answer_is_the_servers_default_and_a_request_may_differ() -> None:
     loaded = load(ServeOptions(always_answer=True))
-    assert not loaded.reader.settings.version_2_with_negative
+    assert not loaded.reader.config.decoding.allow_no_answer

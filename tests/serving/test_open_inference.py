@@ -11,7 +11,7 @@ from fake_server import make_reader
 from starlette.testclient import TestClient
 
 from komrc.serving.app import create_app
-from komrc.serving.loading import Loaded
+from komrc.serving.loading import LoadedModel
 from komrc.serving.options import ServeOptions
 
 CONTEXT = "훈민정음은 1443년에 세종이 창제하였다. 해설서는 1446년에 나왔다!"
@@ -174,7 +174,7 @@ def test_readiness_and_the_key():
 
     def load(_):
         loading.wait(10)
-        return Loaded(make_reader(), {})
+        return LoadedModel(make_reader(), {})
 
     key = {"x-api-key": "right"}
     with TestClient(create_app(ServeOptions(api_key="right"), load), "http://localhost") as web:

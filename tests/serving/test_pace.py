@@ -27,36 +27,36 @@ class Clock:
 def test_the_speed_is_that_of_full_batches_and_forgets():
     clock = Clock()
     pace = Pace(full=500, clock=clock)
-    assert not pace.known
-    pace.ran(500, 60.0, 500)  # the first one: the engine prepares itself
+    assert not pace.measured
+    pace.record(500, 60.0, 500)  # the first one: the engine prepares itself
     for _ in range(10):
-        pace.ran(20, 1.0, 20)  # a short text alone says nothing
-    assert not pace.known
+        pace.record(20, 1.0, 20)  # a short text alone says nothing
+    assert not pace.measured
     for _ in range(10):
-        pace.ran(500, 0.1, 500)
-    assert pace.known
-    assert pace.alone([400] * 10) == pytest.approx(0.8)
+        pace.record(500, 0.1, 500)
+    assert pace.measured
+    assert pace.seconds_alone([400] * 10) == pytest.approx(0.8)
     clock.now += 3_600
-    assert not pace.known
+    assert not pace.measured
     for _ in range(10):
-        pace.ran(500, 0.2, 500)
-    assert pace.alone([400] * 10) == pytest.approx(1.6, rel=0.01)
+        pace.record(500, 0.2, 500)
+    assert pace.seconds_alone([400] * 10) == pytest.approx(1.6, rel=0.01)
 
 
 def test_a_crowd_makes_a_long_text_wait_at_each_window():
     clock = Clock()
     pace = Pace(full=500, clock=clock)
     for _ in range(200):
-        pace.ran(500, 0.1, 4_000)  # ten others wait with 400 tokens each
+        pace.record(500, 0.1, 4_000)  # ten others wait with 400 tokens each
         clock.now += 0.1
-    alone, beside = pace.alone([400] * 10), pace.beside([400] * 10)
+    alone, beside = pace.seconds_alone([400] * 10), pace.seconds_shared([400] * 10)
     assert alone == pytest.approx(0.8)
     assert beside == pytest.approx(alone * 11, rel=0.05)
-    with_it = pace.beside([400] * 10, present=60)  # it was one of the ten itself
+    with_it = pace.seconds_shared([400] * 10, present=60)  # it was one of the ten itself
     assert with_it == pytest.approx(alone * 10, rel=0.05)
     clock.now += 8  # they are gone; the speed is known still
-    pace.ran(500, 0.1, 0)
-    assert pace.beside([400] * 10) < 1.2 * alone
+    pace.record(500, 0.1, 0)
+    assert pace.seconds_shared([400] * 10) < 1.2 * alone
 
 
 def ask(web, context, question="언제?", **headers):

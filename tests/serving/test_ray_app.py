@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from komrc.errors import UsageError
 from komrc.serving.app import create_app
-from komrc.serving.loading import Loaded, load
+from komrc.serving.loading import LoadedModel, load
 from komrc.serving.options import ServeOptions
 from komrc.serving.ray_app import LoopbackOnly, Scaling, app
 
@@ -102,7 +102,7 @@ def test_it_answers_as_the_plain_application(on_ray):
 
 def test_without_a_key_only_this_machine_is_answered():
     def inner(_):
-        return Loaded(make_reader(), {})
+        return LoadedModel(make_reader(), {})
 
     plain = LoopbackOnly(create_app(ServeOptions(), inner))
     for address, status in (("127.0.0.1", 200), ("::1", 200), ("192.0.2.7", 403), ("name", 403)):

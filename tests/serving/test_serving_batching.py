@@ -14,8 +14,8 @@ pytest.importorskip("prometheus_client", reason="the serve extra is not installe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from komrc.serving.batching import Batcher, Job
-from komrc.serving.errors import RefusedError
+from komrc.serving.batching import Batcher, InferenceJob
+from komrc.serving.errors import RejectedError
 from komrc.serving.metrics import Metrics
 
 
@@ -69,7 +69,7 @@ def test_a_lone_job_does_not_wait():
     async def scene():
         engine = Engine()
         async with batching(engine, wait_seconds=1000.0) as batcher:
-            await batcher.infer(Job("a", [10, 10]))
+            await batcher.infer(InferenceJob("a", [10, 10]))
         assert engine.batches == [[("a", [0, 1])]]
 
     run(scene())
@@ -84,11 +84,11 @@ def test_a_batch_waits_for_what_is_being_tokenized():
             async def tokenized_later():
                 with batcher.preparing():
                     await done.wait()
-                await batcher.infer(Job("b", [10]))
+                await batcher.infer(InferenceJob("b", [10]))
 
             second = asyncio.ensure_future(tokenized_later())
             await asyncio.sleep(0)
-            first = asyncio.ensure_future(batcher.infer(Job("a", [10])))
+            first = asyncio.ensure_future(batcher.infer(InferenceJob("a", [10])))
             await asyncio.sleep(0.02)
             assert engine.batches == []
             done.set()
@@ -103,7 +103,7 @@ def test_a_full_batch_waits_for_nothing():
         engine = Engine()
         async with batching(engine, wait_seconds=1000.0) as batcher:
             with batcher.preparing():
-                await batcher.infer(Job("a", [60, 40]))
+                await batcher.infer(InferenceJob("a", [60, 40]))
         assert engine.batches == [[("a", [0, 1])]]
 
     run(scene())
@@ -114,9 +114,9 @@ def test_a_short_job_overtakes_a_long_one():
         engine = Engine()
         engine.go.clear()
         async with batching(engine) as batcher:
-            long = asyncio.ensure_future(batcher.infer(Job("long", [50] * 100)))
+            long = asyncio.ensure_future(batcher.infer(InferenceJob("long", [50] * 100)))
             await until(lambda: engine.batches)
-            short = asyncio.ensure_future(batcher.infer(Job("short", [50])))
+            short = asyncio.ensure_future(batcher.infer(InferenceJob("short", [50])))
             await asyncio.sleep(0)
             engine.go.set()
             await short
@@ -133,10 +133,10 @@ def test_a_short_job_overtakes_a_long_one_whose_windows_fill_a_batch():
         engine = Engine()
         engine.go.clear()
         async with batching(engine) as batcher:
-            book = asyncio.ensure_future(batcher.infer(Job("book", [80] * 5)))
+            book = asyncio.ensure_future(batcher.infer(InferenceJob("book", [80] * 5)))
             await until(lambda: engine.batches)
-            other = asyncio.ensure_future(batcher.infer(Job("other book", [80] * 2)))
-            short = asyncio.ensure_future(batcher.infer(Job("short", [50])))
+            other = asyncio.ensure_future(batcher.infer(InferenceJob("other book", [80] * 2)))
+            short = asyncio.ensure_future(batcher.infer(InferenceJob("short", [50])))
             await asyncio.sleep(0.02)
             engine.go.set()
             await asyncio.gather(book, other, short)
@@ -152,10 +152,10 @@ def test_a_cancelled_job_leaves_the_queue():
         engine = Engine()
         engine.go.clear()
         async with batching(engine) as batcher:
-            running = asyncio.ensure_future(batcher.infer(Job("a", [10])))
+            running = asyncio.ensure_future(batcher.infer(InferenceJob("a", [10])))
             await until(lambda: engine.batches)
-            leaving = asyncio.ensure_future(batcher.infer(Job("b", [10])))
-            staying = asyncio.ensure_future(batcher.infer(Job("c", [10])))
+            leaving = asyncio.ensure_future(batcher.infer(InferenceJob("b", [10])))
+            staying = asyncio.ensure_future(batcher.infer(InferenceJob("c", [10])))
             await asyncio.sleep(0)
             leaving.cancel()
             engine.go.set()
@@ -170,10 +170,11 @@ def test_a_failure_reaches_every_job_of_its_batch_and_no_other():
         engine = Engine()
         engine.go.clear()
         async with batching(engine) as batcher:
-            before = asyncio.ensure_future(batcher.infer(Job("before", [100])))
+            before = asyncio.ensure_future(batcher.infer(InferenceJob("before", [100])))
             await until(lambda: engine.batches)
             jobs = [
-                asyncio.ensure_future(batcher.infer(Job(name, [40]))) for name in ("bad", "beside", "after")
+                asyncio.ensure_future(batcher.infer(InferenceJob(name, [40])))
+                for name in ("bad", "beside", "after")
             ]
             await asyncio.sleep(0)
             engine.go.set()
@@ -187,7 +188,7 @@ def test_progress_counts_windows():
     async def scene():
         steps = []
         async with batching(Engine()) as batcher:
-            await batcher.infer(Job("a", [50] * 5, lambda done, total: steps.append((done, total))))
+            await batcher.infer(InferenceJob("a", [50] * 5, lambda done, total: steps.append((done, total))))
         assert steps == [(2, 5), (4, 5), (5, 5)]
 
     run(scene())
@@ -198,7 +199,7 @@ def test_no_more_than_the_queue_holds_is_admitted(room):
     async def scene():
         async with batching(Engine(), **room) as batcher:
             with batcher.admitted(2, 20):
-                with pytest.raises(RefusedError) as refused, batcher.admitted(2, 20):
+                with pytest.raises(RejectedError) as refused, batcher.admitted(2, 20):
                     pass
                 assert refused.value.http_status == 429
                 assert refused.value.retry_after >= 1
@@ -216,7 +217,9 @@ def test_every_window_runs_once_in_order_within_the_budget(jobs):
     async def scene():
         engine = Engine()
         async with batching(engine) as batcher:
-            await asyncio.gather(*(batcher.infer(Job(str(n), lengths)) for n, lengths in enumerate(jobs)))
+            await asyncio.gather(
+                *(batcher.infer(InferenceJob(str(n), lengths)) for n, lengths in enumerate(jobs))
+            )
         ran = {str(n): [] for n in range(len(jobs))}
         for batch in engine.batches:
             sizes = [jobs[int(name)][w] for name, windows in batch for w in windows]

@@ -52,11 +52,11 @@ def test_names_are_understood_with_dashes_underscores_and_as_in_2020() -> None:
         ("seed: true\n", "seed"),
         ("boundary_head: 1\n", "boundary_head"),
         ("precision: fp64\n", "auto or fp32 or bf16"),
-        ("train_file: [1]\n", "list of files"),
+        ("train_file: [1]\n", "list of strings"),
         ("- a\n", "no options"),
         ("a: [\n", "not YAML"),
         ("max_seq_length: 2\n", "too small"),
-        ("negative_windows: 1.5\n", "not a share"),
+        ("negative_windows: 1.5\n", r"too large.*[Gg]ive 0 to 1"),
     ],
 )
 def test_a_wrong_yaml_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, what: str) -> None:

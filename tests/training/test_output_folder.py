@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 from komrc.errors import UsageError
 from komrc.training import checkpoints
 from komrc.training.options import TrainingOptions
-from komrc.training.run import train
+from komrc.training.train import train
 
 
 def contents(folder: Path) -> dict[str, bytes]:

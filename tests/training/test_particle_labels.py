@@ -9,15 +9,16 @@ import pytest
 import torch
 from tiny import some_questions, tiny_model
 
+from komrc.config import WindowConfig
 from komrc.data import load_squad
 from komrc.text.particles import trim_tokens
 from komrc.tokenization import load_tokenizer
-from komrc.training.dataset import WindowDataset
+from komrc.training.dataset import TrainingWindows, WindowDataset
 from komrc.training.losses import particle_loss
 from komrc.training.options import TrainingOptions
 from komrc.training.particle_labels import label_particles
-from komrc.training.run import train
-from komrc.windows import WindowConfig, build_windows
+from komrc.training.train import train
+from komrc.windows import build_windows
 
 pytest.importorskip("kiwipiepy")
 
@@ -48,8 +49,8 @@ def test_labels_agree_with_the_answers_of_people(shared: Path) -> None:
     examples = load_squad(shared / "data/korquad/KorQuAD_v1.0_prerelease-2018-09.json")[:300]
     tokenizer = load_tokenizer(shared / "models/komrc-small-v0")
     windows = build_windows(examples, tokenizer, WindowConfig(512), labels=True)
-    dataset = WindowDataset([(windows, np.arange(len(windows)))], pad_id=1, token_types=True)
-    made = label_particles(dataset, [examples], advance=lambda _: None)
+    every = TrainingWindows([(windows, np.arange(len(windows)))], pad_id=1, token_types=True)
+    made = label_particles(every, [examples])
     (held,) = np.nonzero((windows.start_position > 0) & (windows.drop_back >= 0))
     said = made.drop[made.indptr[held] + windows.end_position[held]]
     wanted = windows.drop_back[held]
@@ -90,11 +91,10 @@ def test_a_run_learns_from_them(shared: Path, tmp_path: Path) -> None:
         examples = load_squad(tmp_path / "train.json")
         tokenizer = load_tokenizer(output)
         windows = build_windows(examples, tokenizer, WindowConfig(128), labels=True)
-        dataset = WindowDataset(
+        every = TrainingWindows(
             [(windows, np.arange(len(windows)))], pad_id=tokenizer.pad_id, token_types=True
         )
-        dataset.particles = label_particles(dataset, [examples], advance=lambda _: None)
-        batch = dataset.__getitems__(list(range(8)))
+        batch = WindowDataset(every, [label_particles(every, [examples])]).__getitems__(list(range(8)))
         model = SpanReader.from_pretrained(output)
         with torch.inference_mode():
             back = model(batch["input_ids"], batch["attention_mask"], batch["token_type_ids"])[3]

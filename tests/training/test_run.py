@@ -11,28 +11,30 @@ from typing import Any
 
 import pytest
 import torch
+from resuming import before_batch
 from safetensors.torch import load_file
 from tiny import some_questions, tiny_model
 
-from komrc import storage
+from komrc import load_squad, storage
 from komrc.errors import StorageError, TrainingError, UsageError
+from komrc.models import hub
 from komrc.reader import Reader
 from komrc.training import checkpoints
+from komrc.training.callbacks import Callback
 from komrc.training.options import TrainingOptions
-from komrc.training.run import train
-from komrc.training.trainer import SpanTrainer
+from komrc.training.state import TrainingState
+from komrc.training.train import train
 
 Options = Callable[..., TrainingOptions]
 
 
 @pytest.fixture(scope="module")
-def material(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model and two small data files."""
     folder = tmp_path_factory.mktemp("material")
-    tiny_model(folder / "model", shared)
-    source = shared / "data/korquad/KorQuAD_v1.0_prerelease-2018-09.json"
-    some_questions(source, folder / "train.json", 40)
-    some_questions(source, folder / "dev.json", 12, skip=40)
+    tiny_model(folder / "model")
+    some_questions(hub.sample_data("train"), folder / "train.json", 40)
+    some_questions(hub.sample_data("dev"), folder / "dev.json", 12)
     return folder
 
 
@@ -60,19 +62,14 @@ def options(material: Path, tmp_path: Path) -> Options:
     return make
 
 
-def die_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Make training end as kill -9 would: nothing more is written after so many micro-batches."""
-    true_step = SpanTrainer.training_step
-    count = 0
+def die_at(step: int) -> Callback:
+    """Makes training end as kill -9 would: nothing more is written after so many micro-batches."""
 
-    def training_step(self: SpanTrainer, *args: Any, **more: Any) -> torch.Tensor:
-        nonlocal count
-        count += 1
+    def die(_state: TrainingState, _batch: dict[str, Any], count: int) -> None:
         if count > step:
             raise RuntimeError("killed")
-        return true_step(self, *args, **more)
 
-    monkeypatch.setattr(SpanTrainer, "training_step", training_step)
+    return before_batch(die)
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
@@ -91,13 +88,11 @@ def history(folder: Path) -> list[dict[str, Any]]:
     ids=["plain", "bf16", "workers"],
 )
 def test_a_killed_and_resumed_run_ends_bit_for_bit_like_one_that_was_not(
-    options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, more: dict[str, Any]
+    options: Options, tmp_path: Path, step: int, more: dict[str, Any]
 ) -> None:
     whole = train(options("whole", **more))
-    with monkeypatch.context() as patch:
-        die_at(patch, step)
-        with pytest.raises(RuntimeError, match="killed"):
-            train(options("cut", **more))
+    with pytest.raises(RuntimeError, match="killed"):
+        train(options("cut", **more), callbacks=[die_at(step)])
     assert not (tmp_path / "cut/model.safetensors").exists()
     resumed = train(options("cut", resume=True, **more))
     assert resumed == whole
@@ -117,7 +112,6 @@ def test_a_run_leaves_every_file_and_the_written_model_has_the_figures_it_says(
 ) -> None:
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-    from komrc.data import load_squad
     from komrc.metrics import korquad
 
     out = tmp_path / "out"
@@ -131,10 +125,10 @@ def test_a_run_leaves_every_file_and_the_written_model_has_the_figures_it_says(
     assert not list(out.rglob("*.bin")) and not list(out.rglob("*.pt*"))
     assert storage.verify_folder(out) == []
     figures = json.loads((out / "eval_results.json").read_text())
-    assert figures["exact_match"] == outcome.figures["exact_match"]
+    assert figures["exact_match"] == outcome.metrics["exact_match"]
     examples = load_squad(material / "dev.json")
     predictions = json.loads((out / "predictions_.json").read_text())
-    assert korquad.score(predictions, examples) == outcome.figures
+    assert korquad.score(predictions, examples) == outcome.metrics
     reader = Reader.load(out, engine="torch")
     assert {p.id: p.answers[0].text for p in reader.read_examples(examples)} == predictions
     assert f"{figures['f1']:.2f}" in (out / "README.md").read_text()
@@ -148,10 +142,10 @@ def test_a_run_leaves_every_file_and_the_written_model_has_the_figures_it_says(
 def test_the_best_model_is_written_not_the_last(
     options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from komrc.training import evaluating
+    from komrc.training import evaluator
 
     figures = iter([10.0, 30.0, 20.0, 5.0, 5.0, 5.0, 30.0])
-    monkeypatch.setattr(evaluating.korquad, "score", lambda *_: {"exact_match": next(figures), "f1": 50.0})
+    monkeypatch.setattr(evaluator.korquad, "score", lambda *_: {"exact_match": next(figures), "f1": 50.0})
     train(options(max_steps=6, save_steps=-1, eval_steps=2, save_total_limit=1))
     out = tmp_path / "out"
     kept = sorted(path.name for path in out.glob("checkpoint-*"))
@@ -166,11 +160,11 @@ def test_the_best_model_is_written_not_the_last(
 def test_of_equal_em_the_better_f1_is_kept(
     options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from komrc.training import evaluating
+    from komrc.training import evaluator
 
     figures = iter([(30.0, 50.0), (30.0, 60.0), (30.0, 55.0), (30.0, 60.0), (30.0, 60.0)])
     monkeypatch.setattr(
-        evaluating.korquad, "score", lambda *_: dict(zip(("exact_match", "f1"), next(figures), strict=True))
+        evaluator.korquad, "score", lambda *_: dict(zip(("exact_match", "f1"), next(figures), strict=True))
     )
     train(options(max_steps=6, save_steps=-1, eval_steps=2, save_total_limit=1))
     kept = {path.name for path in (tmp_path / "out").glob("checkpoint-*")}
@@ -182,18 +176,15 @@ def test_a_signal_saves_and_ends_and_the_run_goes_on_to_the_same_end(
     options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
 ) -> None:
     whole = train(options("whole", save_steps=-1))
-    true_step = SpanTrainer.training_step
+
+    def send(state: TrainingState, *_: Any) -> None:
+        if state.step == 2:
+            signal.raise_signal(number)
+
     with monkeypatch.context() as patch:
-
-        def training_step(self: SpanTrainer, *args: Any, **more: Any) -> torch.Tensor:
-            if self.state.global_step == 2:
-                signal.raise_signal(number)
-            return true_step(self, *args, **more)
-
-        patch.setattr(SpanTrainer, "training_step", training_step)
         # The second signal within a step would end the process.
-        patch.setattr("komrc.training.stopping.os._exit", lambda _: None)
-        assert train(options("cut", save_steps=-1)).exit_code == code
+        patch.setattr("komrc.training.signals.os._exit", lambda _: None)
+        assert train(options("cut", save_steps=-1), callbacks=[before_batch(send)]).exit_code == code
     assert not (tmp_path / "cut/model.safetensors").exists()
     found = checkpoints.newest(tmp_path / "cut")
     assert found is not None and found.step == 3
@@ -214,14 +205,14 @@ def test_a_signal_during_an_evaluation_is_made_up_for(
             return true_run(self, batch)
 
         patch.setattr(TorchEngine, "run", run)
-        patch.setattr("komrc.training.stopping.os._exit", lambda _: None)
+        patch.setattr("komrc.training.signals.os._exit", lambda _: None)
         cut = train(options("cut", eval_steps=2, save_steps=-1, per_gpu_eval_batch_size=1))
     assert cut.exit_code == 143
     saved = checkpoints.newest(tmp_path / "cut")
     assert saved is not None
     assert json.loads((saved.folder / checkpoints.RUN).read_text())["progress"]["pending_evaluation"]
     resumed = train(options("cut", eval_steps=2, save_steps=-1, per_gpu_eval_batch_size=1, resume=True))
-    assert resumed.figures == whole.figures
+    assert resumed.metrics == whole.metrics
     said = [entry["step"] for entry in history(tmp_path / "cut") if "eval_f1" in entry]
     assert said == [entry["step"] for entry in history(tmp_path / "whole") if "eval_f1" in entry]
 
@@ -242,12 +233,10 @@ def test_a_former_model_is_not_overwritten_unasked(options: Options, tmp_path: P
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
-    options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    options: Options, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with monkeypatch.context() as patch:
-        die_at(patch, 14)
-        with pytest.raises(RuntimeError, match="killed"):
-            train(options(predict_file=None))
+    with pytest.raises(RuntimeError, match="killed"):
+        train(options(predict_file=None), callbacks=[die_at(14)])
     newest = checkpoints.newest(tmp_path / "out")
     assert newest is not None and newest.step == 4
     weights = newest.folder / "model.safetensors"
@@ -268,18 +257,13 @@ def test_other_settings_are_refused_unless_resumed_anyway(options: Options) -> N
     assert train(options(max_steps=4, resume=True, resume_anyway=True)).exit_code == 0
 
 
-def test_a_loss_that_is_no_number_stops_and_leaves_everything(
-    options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    true_loss = SpanTrainer.compute_loss
+def test_a_loss_that_is_no_number_stops_and_leaves_everything(options: Options, tmp_path: Path) -> None:
+    def spoil(state: TrainingState, batch: dict[str, Any], _count: int) -> None:
+        if state.step == 3:
+            batch["weight"] *= float("nan")
 
-    def compute_loss(self: SpanTrainer, *args: Any, **more: Any) -> Any:
-        loss = true_loss(self, *args, **more)
-        return loss * float("nan") if self.state.global_step == 3 else loss
-
-    monkeypatch.setattr(SpanTrainer, "compute_loss", compute_loss)
     with pytest.raises(TrainingError, match="no longer a number"):
-        train(options())
+        train(options(), callbacks=[before_batch(spoil)])
     kept = checkpoints.newest(tmp_path / "out")
     assert kept is not None and kept.step == 2
     assert all(t.isfinite().all() for t in load_file(kept.folder / "model.safetensors").values())
@@ -312,22 +296,21 @@ def test_questions_without_an_answer_are_learnt_and_a_threshold_is_kept(
     settings = json.loads((tmp_path / "out/komrc.json").read_text())
     assert settings["version_2_with_negative"] is True
     # An untrained model does best by saying "no answer" to all, half of the questions, and finds that.
-    assert outcome.figures["exact_match"] >= 45
+    assert outcome.metrics["exact_match"] >= 45
 
 
-def test_real_questions_can_be_learnt_by_heart(shared: Path, tmp_path: Path) -> None:
-    source = shared / "data/korquad/KorQuAD_v1.0_prerelease-2018-09.json"
-    data = some_questions(source, tmp_path / "64.json", 64, one_each=True)
+def test_questions_can_be_learnt_by_heart(tmp_path: Path) -> None:
+    data = some_questions(hub.sample_data("train"), tmp_path / "35.json", 35, one_each=True)
     outcome = train(
         TrainingOptions(
-            model=str(tiny_model(tmp_path / "tiny", shared, dropout=0.0)),
+            model=str(tiny_model(tmp_path / "tiny", dropout=0.0)),
             train_file=(str(data),), predict_file=str(data), output_dir=str(tmp_path / "out"),
             cache_dir=str(tmp_path / "cache"), max_seq_length=512, per_gpu_train_batch_size=8,
             num_train_epochs=20, learning_rate=5e-3, eval_steps=-1, save_steps=-1, warmup_ratio=0.1,
             boundary_loss_weight=3.0, precision="fp32", no_cuda=True,
         )
     )  # fmt: skip
-    assert outcome.figures["exact_match"] >= 95
+    assert outcome.metrics["exact_match"] >= 95
 
 
 def test_rows_without_ids_train_and_the_preflight_names_options(

@@ -1,4 +1,4 @@
-"""A tiny random reader on a real tokenizer file, and a little real data, for training tests."""
+"""A tiny random reader on a real tokenizer file, and some questions of a data file, for training tests."""
 
 from __future__ import annotations
 
@@ -7,29 +7,37 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from komrc.models import hub
 
-def tiny_model(folder: Path, shared: Path, *, architecture: str = "bert", dropout: float = 0.1) -> Path:
-    """A random BERT or DistilBERT over KoBERT's vocabulary, in the layout of the hub's repositories."""
+
+def tiny_model(
+    folder: Path, shared: Path | None = None, *, architecture: str = "bert", dropout: float = 0.1
+) -> Path:
+    """A random BERT or DistilBERT over the embedded model's tokenizer or, with ``shared``, over KoBERT's
+    vocabulary in the layout of the hub's repositories."""
     import torch
     from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
     torch.manual_seed(0)
+    source = shared / "tokenizers/kobert" if shared else hub.embedded_model()
+    pieces = 8002 if shared else json.loads((source / "config.json").read_text())["vocab_size"]
     if architecture == "bert":
         model: Any = BertModel(
             BertConfig(
-                vocab_size=8002, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+                vocab_size=pieces, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
                 intermediate_size=64, max_position_embeddings=512, pad_token_id=1,
                 hidden_dropout_prob=dropout,
             )
         )  # fmt: skip
     else:
         model = DistilBertModel(
-            DistilBertConfig(vocab_size=8002, dim=32, n_layers=2, n_heads=2, hidden_dim=64, pad_token_id=1)
+            DistilBertConfig(vocab_size=pieces, dim=32, n_layers=2, n_heads=2, hidden_dim=64, pad_token_id=1)
         )
     folder.mkdir(parents=True)
     model.save_pretrained(folder)
-    for name in ("tokenizer_78b3253a26.model", "vocab.txt"):
-        shutil.copy(shared / "tokenizers/kobert" / name, folder / name)
+    kobert = ("tokenizer_78b3253a26.model", "vocab.txt")
+    for name in kobert if shared else ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(source / name, folder / name)
     return folder
 
 

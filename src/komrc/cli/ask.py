@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,7 +13,8 @@ from komrc.cli import reader_options
 from komrc.cli.commands import add_command
 from komrc.cli.console import print_json
 from komrc.errors import InputError
-from komrc.types import Answer
+from komrc.text.sentences import sentence_around
+from komrc.types import Answer, Span
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -35,7 +35,6 @@ Put the question in quotation marks: komrc ask "누가 만들었나?" --context 
 A question that begins with - follows --: komrc ask --context FILE -- "-40도는 어디인가?\""""
 
 _NO_ANSWER = "지문에 답이 없습니다"
-_SENTENCE_END = re.compile(r"(?<=[.!?。])\s+|\n+")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -121,16 +120,11 @@ def _no_answer(guess: Answer | None) -> str:
 
 
 def _as_json(question: str, answers: Sequence[Answer], guess: Answer | None) -> dict[str, object]:
-    def entry(a: Answer) -> dict[str, object]:
-        return {"text": a.text, "start": a.start, "end": a.end, "score": a.score} | (
-            {"untrimmed": [a.untrimmed.start, a.untrimmed.end]} if a.untrimmed else {}
-        )
-
     return {
         "question": question,
         "no_answer": bool(answers) and not answers[0].text,
-        "answers": [entry(answer) for answer in answers],
-    } | ({"best_guess": entry(guess)} if guess else {})
+        "answers": [answer.to_dict() for answer in answers],
+    } | ({"best_guess": guess.to_dict()} if guess else {})
 
 
 def _show(answers: Sequence[Answer], guess: Answer | None, context: str) -> None:
@@ -157,10 +151,8 @@ def _sentence(context: str, answer: Answer) -> Text:
     """The sentence around the answer, the answer marked."""
     from rich.text import Text
 
-    before = [match.end() for match in _SENTENCE_END.finditer(context, 0, answer.start)]
-    behind = _SENTENCE_END.search(context, answer.end)
-    begin, end = before[-1] if before else 0, behind.start() if behind else len(context)
+    sentence = sentence_around(context, Span(answer.start, answer.end))
     text = Text("  ")
-    text.append(context[begin : answer.start])
+    text.append(context[sentence.start : answer.start])
     text.append(context[answer.start : answer.end], style="bold black on yellow")
-    return text.append(context[answer.end : end])
+    return text.append(context[answer.end : sentence.end])

@@ -1,4 +1,4 @@
-"""The commands and what each is for, in one place: ``komrc --help`` and ``komrc COMMAND --help`` show it."""
+"""The commands and their descriptions, which ``komrc --help`` and ``komrc COMMAND --help`` show."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _ARGUMENTS = re.compile(r"unrecognized arguments|required: [A-Z]")  # messages a
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that refuses arguments that it doesn't know with its own usage line, not that of ``komrc``.
+    """A parser that reports unknown arguments with the usage line of its command, not that of ``komrc``.
 
-    ``advice``: how arguments of this command are written, shown where some are missing or too many.
+    ``advice``: how to write the arguments of this command, shown if some are missing or too many.
     """
 
     advice = ""
@@ -32,10 +32,10 @@ class Parser(argparse.ArgumentParser):
         self, args: list[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """As argparse; arguments that are not known end in an error here."""
-        found, rest = super().parse_known_args(args, namespace)
+        parsed, rest = super().parse_known_args(args, namespace)
         if rest:
             self.error(f"unrecognized arguments: {' '.join(rest)}")
-        return found, rest
+        return parsed, rest
 
     def error(self, message: str) -> None:  # type: ignore[override]
         """Print usage, message and advice to standard error; exit with code 2."""

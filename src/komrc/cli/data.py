@@ -143,21 +143,20 @@ def run_lint(args: argparse.Namespace) -> int:
 
 def _reach(loaded: Loaded, tokenizer: str | None) -> _Reached:
     """What can be reached with the default lengths of training."""
-    from komrc.config import ReaderSettings
+    from komrc.config import ReaderConfig
     from komrc.tokenization import load_tokenizer
     from komrc.unreachable import count_unreachable
-    from komrc.windows import WindowConfig, build_windows
+    from komrc.windows import build_windows
 
-    backend, defaults = load_tokenizer(tokenizer), ReaderSettings()
-    config = WindowConfig(min(defaults.max_seq_length, backend.model_max_length))
+    backend, defaults = load_tokenizer(tokenizer), ReaderConfig()
+    longest = min(defaults.windows.max_seq_length, backend.model_max_length)
+    config = defaults.changed(max_seq_length=longest)
     unreachable = count_unreachable(
         loaded.examples,
-        build_windows(loaded.examples, backend, config, labels=True),
-        max_answer_length=defaults.max_answer_length,
-        max_seq_length=config.max_seq_length,
-        no_answer=defaults.version_2_with_negative,
+        build_windows(loaded.examples, backend, config.windows, labels=True),
+        config,
     )
-    reached = reach(loaded.examples, backend, max_answer_length=defaults.max_answer_length)
+    reached = reach(loaded.examples, backend, max_answer_tokens=defaults.decoding.max_answer_tokens)
     return _Reached(reached, unreachable)
 
 

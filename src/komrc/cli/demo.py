@@ -219,7 +219,7 @@ def _read_before(screen: Console, dev: Part) -> korquad.Scores:
     _heading(screen, 2, "The embedded reader as it comes")
     reader = Reader.load()
     predictions = reader.read_examples(dev.examples, progress=True)
-    texts = {p.id: p.answers[0].text if p.answers else "" for p in predictions}
+    texts = {p.id: p.text for p in predictions}
     scores = korquad.score(texts, dev.examples)
     screen.print(f"  EM {scores['exact_match']:.1f}   F1 {scores['f1']:.1f}")
     _command(screen, "evaluate", _shown(dev.path), "--model", _shown(hub.embedded_model()))
@@ -227,8 +227,9 @@ def _read_before(screen: Console, dev: Part) -> korquad.Scores:
 
 
 def _train(screen: Console, train: Part, dev: Part, output: Path, options: Mapping[str, Any]) -> int:
-    from komrc.training.options import build_options, option
-    from komrc.training.run import train as run_training
+    from komrc.options import flag
+    from komrc.training.options import build_options
+    from komrc.training.train import train as run_training
 
     _heading(screen, 3, "Fine-tuning it, with official EM and F1 on the way")
     if len(train.examples) > _LONG and "max_steps" not in options:
@@ -246,7 +247,7 @@ def _train(screen: Console, train: Part, dev: Part, output: Path, options: Mappi
     _command(
         screen,
         "train",
-        *(str(part) for name, value in [*shown, *options.items()] for part in (option(name), value)),
+        *(str(part) for name, value in [*shown, *options.items()] for part in (flag(name), value)),
     )
     outcome = run_training(build_options({**files, **options, "overwrite_output_dir": True}))
     if outcome.exit_code == 0:

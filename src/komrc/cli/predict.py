@@ -16,8 +16,8 @@ from komrc.errors import UsageError
 from komrc.types import ENGINES
 
 if TYPE_CHECKING:
-    from komrc.predicting.model import Model
-    from komrc.predicting.source import Source
+    from komrc.predicting.model_ref import ModelRef
+    from komrc.predicting.questions import QuestionSet
 
 EXAMPLES = """\
 examples:
@@ -36,8 +36,8 @@ line for each question: id, text, start, end, score. A name without such an endi
 only such a folder can be written by several actors: processes of this machine, or, with --engine ray, actors
 on Ray (RAY_ADDRESS names a cluster; without it Ray is started here).
 
-JSON Lines and Parquet need the same memory for any number of questions. A run that was cut short leaves
-OUTPUT.part, or the folder without manifest.json; the same command goes on where it stopped.
+JSON Lines and Parquet need the same memory for any number of questions. An interrupted run leaves
+OUTPUT.part, or the folder without manifest.json; the same command resumes it.
 """
 RAY = "ray"
 _FILES = (".json", ".jsonl", ".ndjson")
@@ -68,7 +68,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--actors",
         type=reader_options.positive,
         metavar="N",
-        help="readers that work at once, with a folder as the output (default: 1)",
+        help="readers that run at the same time; the output is a folder (default: 1)",
     )
     parser.add_argument(
         "--format", choices=("jsonl", "parquet"), help="form of a folder's shards (default: jsonl)"
@@ -77,7 +77,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--shard-size",
         type=reader_options.positive,
         metavar="N",
-        help="questions of a shard of a folder: what a kill can cost each actor (default: 1000)",
+        help="questions of a shard, which is what a crash can cost each actor (default: 1000)",
     )
     parser.add_argument(
         "--skip-invalid",
@@ -85,17 +85,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="leave damaged questions out instead of stopping; stderr names them",
     )
     parser.add_argument(
-        "--restart", action="store_true", help="start over, without what a run that was cut short left"
+        "--restart", action="store_true", help="start over, and delete the answers of an interrupted run"
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Answer the data; says on stderr what was done."""
-    from komrc.predicting import places
-    from komrc.predicting.source import standard_input
+    """Answer the data; reports on stderr what was done."""
+    from komrc.predicting import fs
+    from komrc.predicting.questions import standard_input
 
-    folder = places.suffix(args.output) not in _FILES
+    folder = fs.suffix(args.output) not in _FILES
     _check(args, folder)
     with standard_input(args.data) as data:
         _refuse_inputs(args)
@@ -103,12 +103,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace, data: Sequence[str], folder: bool) -> int:
-    from komrc.predicting.model import Model
-    from komrc.predicting.source import BLOCK, open_source
+    from komrc.predicting.model_ref import ModelRef
+    from komrc.predicting.questions import SHARD_SIZE, open_questions
 
     kind, _, engine = args.engine.partition(":") if args.engine.startswith(RAY) else ("", "", args.engine)
-    source = open_source(data, skip_invalid=args.skip_invalid, block=args.shard_size or BLOCK)
-    model = Model.of(
+    source = open_questions(data, skip_invalid=args.skip_invalid, shard_size=args.shard_size or SHARD_SIZE)
+    model = ModelRef.of(
         args.model,
         engine=engine or "auto",
         trim_particles=args.trim_particles,
@@ -120,35 +120,35 @@ def _predict(args: argparse.Namespace, data: Sequence[str], folder: bool) -> int
             _to_folder(args, source, model, on_ray=kind == RAY) if folder else _to_file(args, source, model)
         )
     except KeyboardInterrupt:
-        print("komrc: the same command goes on where this one stopped", file=sys.stderr)
+        print("komrc: run the same command again to resume", file=sys.stderr)
         raise
     before = f" ({done:,} of them before)" if done else ""
-    shards = f" in {len(source.blocks):,} shards" if folder else ""
+    shards = f" in {len(source.shards):,} shards" if folder else ""
     print(f"{args.output}: {source.total:,} answers{before}{shards}, engine {model.engine}", file=sys.stderr)
     return 0
 
 
 def _check(args: argparse.Namespace, folder: bool) -> None:
-    """Raises UsageError for names of outputs that can't be written, and options without a use for one."""
-    from komrc.predicting import places
+    """Raises UsageError for outputs that can't be written, and for options that the output does not allow."""
+    from komrc.predicting import fs
 
     forms = {
         "--output": "a .json file, a .jsonl file or a folder",
         "--nbest-output": "a .json or .jsonl file",
     }
     for option, name in (("--output", args.output), ("--nbest-output", args.nbest_output)):
-        if name is None or places.suffix(str(name)) in _FILES:
+        if name is None or fs.suffix(str(name)) in _FILES:
             continue
         if overwriting.is_file_name(Path(name)):
             raise UsageError(
-                f"{name} is none of the forms that are written",
+                f"{name} has none of the forms that can be written",
                 where=option,
                 fix=f"give the name of {forms[option]}",
             )
     if folder:
         if args.nbest_output is not None:
             raise UsageError(
-                "a folder of shards has no other file beside it",
+                "a folder of shards has no n-best file",
                 where="--nbest-output",
                 fix="take --top-k N, or give --output a name that ends in .json or .jsonl",
             )
@@ -169,16 +169,16 @@ def _check(args: argparse.Namespace, folder: bool) -> None:
 
 
 def _refuse_inputs(args: argparse.Namespace) -> None:
-    """Raises UsageError where an output is an input, or would be one for the next run."""
+    """Raises UsageError if an output is an input, or would be an input of the next run."""
     from komrc.models import checks, hub
-    from komrc.predicting import one_file, places
+    from komrc.predicting import fs, one_file
 
     outputs, inputs = [], []
     for name in filter(None, (args.output, args.nbest_output)):
-        path = places.local(name)
+        path = fs.as_local_path(name)
         outputs += [path, *one_file.partial_files(path)] if path is not None else []
     for name in args.data:
-        path = places.local(name)
+        path = fs.as_local_path(name)
         inputs += [path] if path is not None else []
         if path is None and _overlap(args.output.rstrip("/"), name.rstrip("/")):
             raise UsageError("is also an input", where=args.output, fix="give another output")
@@ -192,7 +192,7 @@ def _overlap(one: str, other: str) -> bool:
     return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
-def _to_file(args: argparse.Namespace, source: Source, model: Model) -> int:
+def _to_file(args: argparse.Namespace, source: QuestionSet, model: ModelRef) -> int:
     from komrc.predicting.one_file import predict_file
 
     return predict_file(
@@ -206,14 +206,16 @@ def _to_file(args: argparse.Namespace, source: Source, model: Model) -> int:
     )
 
 
-def _to_folder(args: argparse.Namespace, source: Source, model: Model, *, on_ray: bool) -> int:
+def _to_folder(args: argparse.Namespace, source: QuestionSet, model: ModelRef, *, on_ray: bool) -> int:
+    from komrc.predicting import fs, workers
     from komrc.predicting import on_ray as ray
-    from komrc.predicting import places, processes
-    from komrc.predicting.shards import Actors, Job, predict_folder
+    from komrc.predicting.shards import RunShards, ShardJob, predict_folder
 
-    job = Job(model.load, places.normal(args.output), args.format or "jsonl", args.top_k, args.skip_invalid)
+    job = ShardJob(
+        model.load, fs.absolute_url(args.output), args.format or "jsonl", args.top_k, args.skip_invalid
+    )
     count = args.actors or 1
-    actors: Actors = partial(processes.run, actors=count)
+    actors: RunShards = partial(workers.run, actors=count)
     if on_ray:
         actors = partial(ray.run, actors=count, gpus=model.engine.startswith("torch"))
     return predict_folder(source, job, actors, run=model.identity(), restart=args.restart)

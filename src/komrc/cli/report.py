@@ -10,6 +10,7 @@ from pathlib import Path
 from komrc import evaluation, overwriting, storage
 from komrc.cli.commands import add_command
 from komrc.cli.console import print_json
+from komrc.config import ReaderConfig
 from komrc.data import REPORTING, read_data
 from komrc.errors import UsageError, require
 from komrc.models import checks
@@ -90,19 +91,15 @@ def run(args: argparse.Namespace) -> int:
         else:
             predictions, name = trimmed, f"{name} --trim-particles {args.trim_particles}"
             other = evaluation.trim_predictions(examples, other or {})
-    tokenizer = windows = None
-    longest = 30
+    tokenizer = None
+    config = ReaderConfig()
     if args.model is not None:
-        from komrc.config import ReaderSettings
         from komrc.models import hub
         from komrc.tokenization import load_tokenizer
-        from komrc.windows import WindowConfig
 
         folder = hub.resolve(args.model)
         tokenizer = load_tokenizer(folder)
-        settings = ReaderSettings.load(folder).fitted(tokenizer.model_max_length, {})
-        longest = settings.max_answer_length
-        windows = WindowConfig(settings.max_seq_length, settings.doc_stride, settings.max_query_length)
+        config = ReaderConfig.load(folder).fitted(tokenizer.model_max_length, {})
     report = analyse(
         examples,
         predictions,
@@ -111,8 +108,7 @@ def run(args: argparse.Namespace) -> int:
         other=other,
         other_name=other_name,
         tokenizer=tokenizer,
-        windows=windows,
-        max_answer_length=longest,
+        config=config,
     )
     for warning in report.unreachable.warnings():
         print(f"warning: {warning}", file=sys.stderr)

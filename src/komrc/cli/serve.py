@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
-from typing import Any
+import os
 
 from komrc.cli.commands import add_command
 from komrc.errors import UsageError, require
-from komrc.serving.options import ServeOptions, flag, from_environment, listed
+from komrc.options import add_arguments, collect
+from komrc.serving.options import ServeOptions
 
 _LIBRARIES = ("fastapi", "uvicorn", "prometheus_client", "fastapi_offline")
 _EXAMPLES = """\
@@ -26,8 +26,7 @@ wins. Ctrl-C or SIGTERM ends the server once all accepted requests are answered 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
     parser = add_command(commands, "serve", epilog=_EXAMPLES, more="The page is at /, the API at /docs.")
-    for option in fields(ServeOptions):
-        _add_option(parser, option.name, option.default, option.metadata)
+    add_arguments(parser, ServeOptions)
     old = parser.add_argument_group("options of 2020")
     old.add_argument("--task", choices=["question-answering"], help="there is one task here")
     old.add_argument(
@@ -35,25 +34,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     old.add_argument("--device", type=int, default=-1, metavar="N", help="-1: CPU; 0: the GPU, with torch")
     parser.set_defaults(run=run)
-
-
-def _add_option(parser: argparse.ArgumentParser, name: str, default: Any, metadata: Any) -> None:
-    text = metadata["help"].replace("%", "%%")
-    if isinstance(default, bool):
-        parser.add_argument(flag(name), action="store_true", default=None, help=text)
-        return
-    if default not in (None, ()):
-        text += f" (default: {default})"
-    settings: dict[str, Any] = {"help": text, "metavar": name.rsplit("_", 1)[-1].upper()}
-    if metadata["choices"]:
-        settings |= {"choices": metadata["choices"], "metavar": None}
-    elif isinstance(default, tuple):
-        settings |= {"action": "extend", "nargs": "+"}
-    elif isinstance(default, (int, float)):
-        settings["type"] = type(default)
-    elif metadata["kind"]:
-        settings["type"] = metadata["kind"]
-    parser.add_argument(flag(name), default=None, **settings)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,11 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> ServeOptions:
-    values = from_environment()
-    for option in fields(ServeOptions):
-        given = getattr(args, option.name)
-        if given is not None:
-            values[option.name] = listed(",".join(given)) if isinstance(option.default, tuple) else given
+    values = collect(ServeOptions, vars(args), environment=os.environ)
     if args.config is not None and args.config != values.get("model"):
         raise UsageError(
             "the configuration is read from the model's folder",

@@ -22,9 +22,9 @@ examples:
       the same from a file; options on the command line win
 
   komrc train --config recipes/korquad-v1/kobert.yaml --data-dir data --output-dir kobert-korquad --resume
-      goes on after Ctrl-C, SIGTERM or a crash, to the same result bit by bit (CPU, fp32)
+      resumes after Ctrl-C, SIGTERM or a crash; the result is the same bit by bit (CPU, fp32)
 
-Attention dropout is 0 unless you say otherwise (--attention-dropout 0.1): it costs half of the speed on CPUs.
+Attention dropout is 0 by default (change it with --attention-dropout 0.1): it halves the speed on CPUs.
 """
 
 
@@ -42,6 +42,6 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(format="%(message)s")
     logging.getLogger("komrc").setLevel(logging.INFO)
     need_packages()
-    from komrc.training.run import train
+    from komrc.training.train import train
 
     return train(options).exit_code

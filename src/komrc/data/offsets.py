@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
 
+from komrc.text.locate import occurrences
 from komrc.types import Gold
 
 
@@ -19,7 +19,7 @@ def right_place(text: str, start: int | None, context: str) -> Gold | None:
     """
     if not text.strip():
         return None
-    places = list(_occurrences(text, context))
+    places = [place.start for place in occurrences(context, text)]
     if len(places) > 1:
         places = list(set(places) & _readings(start, context)) if start is not None else []
         return Gold(text, places[0]) if len(places) == 1 else None
@@ -38,13 +38,6 @@ def _written_otherwise(text: str, start: int | None, context: str) -> Gold | Non
             return right_place(other, start, context)
     spaced = list(re.finditer(r"\s+".join(map(re.escape, text.split())), context))
     return Gold(spaced[0].group(), spaced[0].start()) if len(spaced) == 1 else None
-
-
-def _occurrences(text: str, context: str) -> Iterator[int]:
-    at = context.find(text)
-    while at >= 0:
-        yield at
-        at = context.find(text, at + 1)
 
 
 def _readings(start: int, context: str) -> set[int]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from komrc import system
 from komrc.engines import Batch, Logits
-from komrc.errors import EngineError, ModelError
+from komrc.errors import EngineError, ModelError, first_line
 from komrc.models import checks, files
 from komrc.models.files import GRAPHS, WEIGHTS
 
@@ -135,7 +135,7 @@ class OnnxEngine:
             return session.run(self.outputs, given)  # type: ignore[no-any-return]
         except Exception as error:  # as above
             raise EngineError(
-                f"ONNX Runtime failed on a batch of {feeds['input_ids'].shape} tokens ({_first_line(error)})",
+                f"ONNX Runtime failed on a batch of {feeds['input_ids'].shape} tokens ({first_line(error)})",
                 where=f"engine {self.name}",
             ) from error
 
@@ -167,7 +167,7 @@ def _session(path: Path, threads: int) -> InferenceSession:
         )
     except Exception as error:  # ONNX Runtime raises a dozen kinds of its own
         raise EngineError(
-            f"ONNX Runtime can't load it ({_first_line(error)})",
+            f"ONNX Runtime can't load it ({first_line(error)})",
             where=str(path),
             fix="export the model again with `komrc export`",
         ) from error
@@ -221,7 +221,3 @@ def _has_exact_int8() -> bool:
     except OSError:  # not Linux: the sure way
         return False
     return any(name in flags for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

@@ -37,6 +37,16 @@ def is_quantized(path: Path) -> bool:
     return checks.read_header(path).metadata.get("format") == FORMAT
 
 
+def round_int8(weight: Array, *, axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """A float32 matrix as int8 and float32 scales, symmetric: value = int8 * scale.
+
+    ``axis`` is the one that a scale covers; it has length 1 in the scales.
+    """
+    scale = np.abs(weight).max(axis=axis, keepdims=True) / np.float32(127)
+    scale[scale == 0] = 1  # a row of zeros stays zero
+    return np.rint(weight / scale).astype(np.int8), scale
+
+
 def quantize(state: Mapping[str, Array]) -> dict[str, Array]:
     """float16/32 state dict in torch's layout -> tensors as the file holds them."""
     tensors: dict[str, Array] = {}
@@ -45,9 +55,7 @@ def quantize(state: Mapping[str, Array]) -> dict[str, Array]:
         if weight.ndim != 2 or name.startswith(HEADS):
             tensors[name] = np.ascontiguousarray(weight)
             continue
-        scale = np.abs(weight).max(axis=1, keepdims=True) / np.float32(127)
-        scale[scale == 0] = 1  # a row of zeros stays zero
-        rounded = np.rint(weight / scale).astype(np.int8)
+        rounded, scale = round_int8(weight, axis=1)
         embedding = "embeddings" in name
         tensors[name] = rounded if embedding else np.ascontiguousarray(rounded.T)
         tensors[name + SCALE] = scale if embedding else np.ascontiguousarray(scale[:, 0])

@@ -11,6 +11,7 @@ from typing import Any
 from komrc.errors import ModelError
 
 CONFIG = "config.json"
+SETTINGS = "komrc.json"
 WEIGHTS = "model.safetensors"
 SHARDS = "model.safetensors.index.json"
 PICKLED = "pytorch_model.bin"
@@ -33,7 +34,7 @@ VOCABULARIES = ("vocab*", "*.model", "merges.txt")
 TOKENIZER_PARTS = ("*token*.json", *VOCABULARIES)
 # Of what a loader may open: the model's own files.
 OPENED = (
-    CONFIG, "generation_config.json", "komrc.json", *TOKENIZER_PARTS, "*.safetensors",
+    CONFIG, "generation_config.json", SETTINGS, *TOKENIZER_PARTS, "*.safetensors",
     "*.safetensors.index.json", "pytorch_model*.bin", "*.onnx", "*.onnx_data", "*.onnx.data",
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Actors on Ray: Ray Data gives them blocks, replaces those that die and gives their blocks to others.
+"""Actors on Ray: Ray Data gives them shards. It replaces actors that die and gives their shards to others.
 
 RAY_ADDRESS names a running cluster. Without it, Ray is started on this machine for this run: on the
 loopback address, with a token, without dashboard and usage reports.
@@ -17,35 +17,37 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from komrc import errors
-from komrc.errors import EngineError, KomrcError, UsageError, require
-from komrc.predicting.shards import Answerer, Job, Written
-from komrc.predicting.source import Block
+from komrc.errors import EngineError, KomrcError, UsageError, first_line, require
+from komrc.predicting.questions import ShardSpec
+from komrc.predicting.shards import ShardJob, ShardResult, ShardWorker
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-_RETRIES = 2  # of a block whose actor has died, in one attempt; there is another one after any progress
-_OBJECT_STORE = 80 << 20  # bytes, Ray's least; only names and numbers of blocks travel
+_RETRIES = 2  # of a shard whose actor has died, in one attempt; after any progress there is another attempt
+_OBJECT_STORE = 80 << 20  # bytes, Ray's least; only names and numbers of shards travel
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
-    # On Linux, too, it decides whether Ray takes the loopback address instead of listening to the network.
+    # Despite its name it matters on Linux: with 0, Ray listens on the loopback address only.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
 
 
-def run(job: Job, blocks: Sequence[Block], *, actors: int, gpus: bool = False) -> Iterator[Written]:
-    """Answer blocks by that many Ray actors, which share the cluster's processors.
+def run(
+    job: ShardJob, shards: Sequence[ShardSpec], *, actors: int, gpus: bool = False
+) -> Iterator[ShardResult]:
+    """Answer shards by that many Ray actors, which share the cluster's processors.
 
     Args:
         gpus: share the cluster's GPUs among them, too.
 
-    Raises UsageError where the cluster has too few processors, EngineError where Ray is missing or actors
-    keep dying, and what an actor raises.
+    Raises UsageError if the cluster has too few processors, EngineError if Ray is missing or actors crash
+    repeatedly, and what an actor raises.
     """
     ray = _ray()
-    left = {block.number: block for block in blocks}
+    left = {shard.number: shard for shard in shards}
     with _cluster(ray):
         while left:
             before = len(left)
@@ -55,23 +57,25 @@ def run(job: Job, blocks: Sequence[Block], *, actors: int, gpus: bool = False) -
                     yield written
                 return
             except ray.exceptions.RayError as error:
-                # Several deaths at once use up the retries of blocks that are not to blame.
+                # Several crashes at once also use up the retries of shards that did not cause them.
                 if len(left) == before:
                     raise EngineError(
                         f"Ray gave up ({_first_line(error)})",
-                        fix="run the same command again: it does only what is missing; if actors die for "
-                        "want of memory, take fewer of them, or smaller shards with --shard-size",
+                        fix="run the same command again: it writes only the missing shards; if actors run "
+                        "out of memory, use fewer actors, or smaller shards with --shard-size",
                     ) from error
 
 
-def _attempt(ray: Any, job: Job, blocks: Sequence[Block], actors: int, gpus: bool) -> Iterator[Written]:
-    dataset = ray.data.from_items([asdict(block) for block in blocks], override_num_blocks=len(blocks))
+def _attempt(
+    ray: Any, job: ShardJob, shards: Sequence[ShardSpec], actors: int, gpus: bool
+) -> Iterator[ShardResult]:
+    dataset = ray.data.from_items([asdict(shard) for shard in shards], override_num_blocks=len(shards))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # two of the arguments are to be renamed
+        warnings.simplefilter("ignore")  # Ray deprecates two of the arguments
         answered = dataset.map(
-            _Actor,
+            _RayWorker,
             fn_constructor_args=(job,),
-            # One block waits at each actor, so that none is idle.
+            # One shard waits at each actor, so that none is idle.
             compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
             num_cpus=_share(_nodes(ray, "CPU"), actors),
             num_gpus=_gpu_share(_nodes(ray, "GPU"), actors) if gpus else 0,
@@ -79,42 +83,42 @@ def _attempt(ray: Any, job: Job, blocks: Sequence[Block], actors: int, gpus: boo
             max_task_retries=_RETRIES,
         )
     for row in answered.iter_rows():
-        yield _opened(row["reply"])
+        yield _from_json(row["reply"])
 
 
-class _Actor:
-    """What Ray Data calls with a row at a time.
+class _RayWorker:
+    """Ray Data makes one in each actor and calls it with a row at a time.
 
-    Our own errors are returned: Ray would wrap what is raised in text, and try again to make an actor.
+    KomrcErrors are returned, not raised: Ray turns an exception into text and starts the actor again.
     """
 
-    def __init__(self, job: Job) -> None:
-        self.answerer: Answerer | KomrcError
+    def __init__(self, job: ShardJob) -> None:
+        self.worker: ShardWorker | KomrcError
         try:
-            self.answerer = Answerer(job)
+            self.worker = ShardWorker(job)
         except KomrcError as error:
-            self.answerer = error
+            self.worker = error
 
     def __call__(self, row: dict[str, Any]) -> dict[str, str]:
         try:
-            reply = self.answerer if isinstance(self.answerer, KomrcError) else self.answerer(Block(**row))
+            reply = self.worker if isinstance(self.worker, KomrcError) else self.worker(ShardSpec(**row))
         except KomrcError as error:
             reply = error
-        return {"reply": _closed(reply)}
+        return {"reply": _to_json(reply)}
 
 
-def _closed(reply: Written | KomrcError) -> str:
-    if isinstance(reply, Written):
+def _to_json(reply: ShardResult | KomrcError) -> str:
+    if isinstance(reply, ShardResult):
         return json.dumps(asdict(reply))
     return json.dumps({"error": errors.to_json(reply)})
 
 
-def _opened(reply: str) -> Written:
-    """Raises what the actor raised."""
+def _from_json(reply: str) -> ShardResult:
+    """The actor's result. Raises what the actor raised."""
     value = json.loads(reply)
     if "error" in value:
         raise errors.from_json(value["error"])
-    return Written(**value)
+    return ShardResult(**value)
 
 
 def _ray() -> ModuleType:
@@ -131,7 +135,7 @@ def _ray() -> ModuleType:
 
 @contextlib.contextmanager
 def _cluster(ray: Any) -> Iterator[None]:
-    """Ray as it is running already, or for as long as this lasts."""
+    """Use Ray if it is running; else start it for this context."""
     if ray.is_initialized():
         yield
         return
@@ -141,15 +145,15 @@ def _cluster(ray: Any) -> Iterator[None]:
             ray.init(**quiet)
         else:
             ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE, **quiet)
-    except Exception as error:  # Ray raises bare ones, too
+    except Exception as error:  # Ray also raises bare Exception
         raise EngineError(
             f"Ray can't be reached or started ({_first_line(error)})",
             where=os.environ.get("RAY_ADDRESS") or "this machine",
-            fix="check RAY_ADDRESS; without it Ray is started here, for which the machine may be too busy",
+            fix="check RAY_ADDRESS; without it Ray is started here, which can fail on a busy machine",
         ) from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors come as exceptions, too
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised as exceptions too
     try:
         yield
     finally:
@@ -161,7 +165,7 @@ def _nodes(ray: Any, resource: str) -> list[float]:
 
 
 def _share(nodes: Sequence[float], actors: int) -> int:
-    """The most processors that each actor can have, so that all find room."""
+    """The most processors that each actor can have such that all actors fit."""
     for share in range(int(max(nodes, default=0)), 0, -1):
         if sum(int(node) // share for node in nodes) >= actors:
             return share
@@ -179,4 +183,4 @@ def _gpu_share(nodes: Sequence[float], actors: int) -> float:
 
 
 def _first_line(error: BaseException) -> str:
-    return _COLOURS.sub("", (str(error).strip() or type(error).__name__).split("\n")[0])
+    return _COLOURS.sub("", first_line(error))

@@ -1,8 +1,8 @@
-"""All answers in one file, in bounded memory, and resumable after a kill.
+"""All answers in one file, in bounded memory. An interrupted run can be resumed.
 
-Answers are appended, a line each, to ``OUTPUT.part``; a run that finds one goes on behind its last whole
-line. Only when all are there does the output take its place, by a rename. ``OUTPUT.part.json`` says of which
-run the partial file is, so that answers of two models never mix.
+Answers are appended to ``OUTPUT.part``, one line each; a resumed run continues after the last complete
+line. When all answers are written, the output is put in place by a rename. ``OUTPUT.part.json`` identifies
+the run, so that answers of two models never mix.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 from komrc import storage
 from komrc.data.tables import LINES
 from komrc.errors import StorageError, UsageError, check_whole_number
-from komrc.predicting import places, records, runs
-from komrc.predicting.source import Source, refuse_repeated_ids
+from komrc.predicting import fs, records, runs
+from komrc.predicting.questions import QuestionSet, check_unique_ids
 from komrc.progress import showing
 from komrc.reader import Reader
 from komrc.types import Example
@@ -27,7 +27,7 @@ from komrc.types import Example
 
 def predict_file(
     reader: Reader,
-    source: Source,
+    source: QuestionSet,
     output: Path,
     *,
     nbest_output: Path | None = None,
@@ -35,29 +35,30 @@ def predict_file(
     run: Mapping[str, str],
     restart: bool = False,
 ) -> int:
-    """Answer all questions; returns how many were already answered by a run that was cut short.
+    """Answer all questions; returns how many an interrupted run had answered before.
 
     Args:
         output: ``{id: text}`` as the official script reads it, or, where the name ends in .jsonl, a line for
             each question: id, text, start, end, score and, for a top_k above 1, answers.
         nbest_output: all ranked candidates, in the same two forms.
-        run: what the answers depend on beside the source, by name; a partial file of another run is refused.
-        restart: throw such a partial file away.
+        run: what the answers depend on beside the questions, by name; a partial file of another run is
+        refused.
+        restart: delete such a partial file first.
 
-    Raises UsageError, StorageError, InputError, EngineError. What was answered before an error stays in
-    the partial file.
+    Raises UsageError, StorageError, InputError, EngineError. Answers that were written before an error stay
+    in the partial file.
     """
     check_whole_number(top_k, "top_k")
     if top_k > 1 and not _is_lines(output):
         raise UsageError(
-            f"{output.name} has room for one answer a question",
+            f"{output.name} has only one answer a question",
             where="top_k",
             fix="give an output whose name ends in .jsonl",
         )
     if nbest_output is not None and nbest_output.resolve() == output.resolve():
         raise UsageError("both outputs have the same name", where=str(output))
     if not _is_lines(output) or (nbest_output is not None and not _is_lines(nbest_output)):
-        refuse_repeated_ids(source, "give an output whose name ends in .jsonl")
+        check_unique_ids(source, "give an output whose name ends in .jsonl")
     identity = {
         **run,
         "data": source.sha256,
@@ -82,17 +83,17 @@ def predict_file(
 
 
 def partial_files(output: Path) -> tuple[Path, Path]:
-    """The answers so far and their label, while a run is not complete."""
+    """The files of an incomplete run: the answers so far, and the identity of the run."""
     path = output.with_name(f"{output.name}.part")
     return path, _label_of(path)
 
 
 def _is_lines(path: Path) -> bool:
-    return places.suffix(path.name) in LINES
+    return fs.suffix(path.name) in LINES
 
 
 class _Partial:
-    """The answers so far: whole lines of JSON. Only one process may hold it."""
+    """The answers so far, as lines of JSON. Only one process may open it at a time."""
 
     def __init__(self, path: Path, file: BinaryIO, done: int) -> None:
         self.path = path
@@ -106,44 +107,44 @@ class _Partial:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a+b", buffering=0) as file:
-                runs.hold(file.fileno(), str(path))
+                runs.lock_run(file.fileno(), str(path))
                 done = cls._done(path, file, identity, restart=restart)
                 yield cls(path, file, done)
         except OSError as error:
             raise StorageError(
                 f"can't be written ({error.strerror or error})",
                 where=str(path),
-                fix="mend that, then run the same command again: it goes on where it stopped",
+                fix="fix this, then run the same command again; it resumes",
             ) from error
 
     @staticmethod
     def _done(path: Path, file: BinaryIO, identity: Mapping[str, str], *, restart: bool) -> int:
-        """How many answers the file holds; a torn last line is cut off."""
+        """The number of answers in the file; an incomplete last line is cut off."""
         label = _label_of(path)
         before = _read_label(label)
         if restart or file.seek(0, os.SEEK_END) == 0:
             file.truncate(0)
             storage.write_json(label, dict(identity))
             return 0
-        runs.refuse_other(before, identity, str(path))
+        runs.check_same_run(before, identity, str(path))
         file.seek(0)
         done = whole = at = 0
-        while block := file.read(1 << 20):
-            done += block.count(b"\n")
-            if (last := block.rfind(b"\n")) >= 0:
+        while chunk := file.read(1 << 20):
+            done += chunk.count(b"\n")
+            if (last := chunk.rfind(b"\n")) >= 0:
                 whole = at + last + 1
-            at += len(block)
+            at += len(chunk)
         file.truncate(whole)
         return done
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """One line, in one write: a kill leaves it whole, absent, or torn at the end of the file."""
+        """Append one line in one write: after a kill only the last line of the file can be incomplete."""
         view = memoryview(records.line(record))
         while view:
             view = view[self.file.write(view) :]
 
     def commit(self, output: Path, nbest_output: Path | None) -> None:
-        """Make the outputs of the lines, then remove the partial file."""
+        """Write the outputs from the lines, then remove the partial file."""
         if nbest_output is None and _is_lines(output):
             storage.put_in_place(self.path, output)
         else:
@@ -188,7 +189,7 @@ def _label_of(path: Path) -> Path:
 
 
 def _read_label(path: Path) -> dict[str, str]:
-    """Empty, and so unlike any run, where there is none."""
+    """The identity of the run; empty, so that no run matches, if there is none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

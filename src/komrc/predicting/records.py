@@ -1,4 +1,4 @@
-"""What is written for each question."""
+"""The records that are written: one for each question."""
 
 from __future__ import annotations
 
@@ -9,43 +9,19 @@ from typing import Any, Literal
 
 from komrc.errors import require
 from komrc.reader import Prediction
-from komrc.types import Answer, Example
+from komrc.types import Example
 
 Form = Literal["jsonl", "parquet"]
 
 
 def record(prediction: Prediction, example: Example, top_k: int, *, nbest: bool = False) -> dict[str, Any]:
     """id, text, start, end, score; ``answers`` for a top_k above 1; with ``nbest`` all candidates."""
-    answers = [_answer(answer) for answer in prediction.answers]
-    first = answers[0] if answers else {"text": "", "start": 0, "end": 0, "score": 0.0}
-    found: dict[str, Any] = {"id": prediction.id, **first}
+    values: dict[str, Any] = {"id": prediction.id, **prediction.best.to_dict()}
     if top_k > 1:
-        found["answers"] = answers
+        values["answers"] = [answer.to_dict() for answer in prediction.answers]
     if nbest:
-        found["nbest"] = [
-            {
-                "text": example.context[c.start : c.end],
-                "probability": c.score,
-                "start_logit": c.start_logit,
-                "end_logit": c.end_logit,
-                "start": c.start,
-                "end": c.end,
-            }
-            for c in prediction.candidates
-        ]
-    return found
-
-
-def _answer(answer: Answer) -> dict[str, Any]:
-    value: dict[str, Any] = {
-        "text": answer.text,
-        "start": answer.start,
-        "end": answer.end,
-        "score": answer.score,
-    }
-    if answer.untrimmed is not None:
-        value["untrimmed"] = [answer.untrimmed.start, answer.untrimmed.end]
-    return value
+        values["nbest"] = [candidate.to_dict(example.context) for candidate in prediction.candidates]
+    return values
 
 
 def line(value: Mapping[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""Which run an output belongs to: one at a time, with the same data and settings."""
+"""The run that an output belongs to: one at a time, with the same data and settings."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from komrc import system
 from komrc.errors import UsageError
 
 
-def refuse_other(before: Mapping[str, str], now: Mapping[str, str], where: str) -> None:
-    """Raises UsageError where what is there is of a run with other data or settings."""
+def check_same_run(before: Mapping[str, str], now: Mapping[str, str], where: str) -> None:
+    """Raises UsageError if the output was written by a run with other data or settings."""
     other = sorted(name for name in now if before.get(name) != now[name])
     if other:
         raise UsageError(
-            f"holds answers of a run with another {' and another '.join(other)}",
+            f"has answers of a run with another {' and another '.join(other)}",
             where=where,
-            fix="give that run's options to go on with it, another output, or --restart to drop it",
+            fix="give that run's options to resume it, another output, or --restart to delete its answers",
         )
 
 
-def hold(descriptor: int, where: str) -> None:
-    """Lock an open file or folder until it is closed. Raises UsageError where another process holds it."""
+def lock_run(descriptor: int, where: str) -> None:
+    """Lock an open file or folder until it is closed. Raises UsageError if another process has locked it."""
     try:
         system.lock(descriptor)
     except BlockingIOError as error:

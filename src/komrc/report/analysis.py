@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from komrc.config import ReaderConfig
 from komrc.data import read_nbest
 from komrc.errors import DataError
 from komrc.metrics import calibration, korquad
@@ -20,9 +21,9 @@ from komrc.report.outcomes import Outcome, classify
 from komrc.types import Example
 
 if TYPE_CHECKING:
+    from komrc.config import WindowConfig
     from komrc.tokenization import ReaderTokenizer
     from komrc.unreachable import Unreachable
-    from komrc.windows import WindowConfig
 
 FORMAT = 1  # of the JSON; raise it when a key changes its meaning
 
@@ -177,8 +178,7 @@ def analyse(
     other: Mapping[str, str] | None = None,
     other_name: str | None = None,
     tokenizer: ReaderTokenizer | None = None,
-    windows: WindowConfig | None = None,
-    max_answer_length: int = 30,
+    config: ReaderConfig | None = None,
     seed: int = 0,
 ) -> Report:
     """Every number of a report.
@@ -187,8 +187,8 @@ def analyse(
         name: what the run is called.
         scores: from ``load_scores``, for the reliability of the scores.
         other: predictions of a second run to compare with.
-        tokenizer: with ``windows``, of the model that predicted: for the ceiling and two more groups.
-        max_answer_length: tokens of the longest answer that the model gives.
+        tokenizer: of the model that predicted: for the ceiling and two more groups.
+        config: of that model; None: the defaults.
         seed: of the bootstrap.
 
     Raises DataError where there is no question.
@@ -198,7 +198,8 @@ def analyse(
     examples = list(examples)
     judged = judge(examples, predictions, scores)
     second = judge(examples, other) if other is not None else None
-    groups = _groups(examples, tokenizer, windows)
+    config = config or ReaderConfig()
+    groups = _groups(examples, tokenizer, config.windows)
     figures = _figures(judged)
     overall = bootstrap(figures, seed=seed)
     counts = Counter(item.outcome for item in judged)
@@ -214,8 +215,8 @@ def analyse(
         missing=sum(example.id not in predictions for example in examples),
         outcomes={outcome: counts[outcome] for outcome in Outcome},
         slices=_slices(figures, groups, seed),
-        ceiling=_ceiling(examples, tokenizer, max_answer_length),
-        unreachable=_unreachable(examples, predictions, tokenizer, windows, max_answer_length),
+        ceiling=_ceiling(examples, tokenizer, config.decoding.max_answer_tokens),
+        unreachable=_unreachable(examples, predictions, tokenizer, config),
         calibration=_calibration(judged),
         comparison=_compare(judged, second, groups, seed) if second is not None else None,
     )
@@ -227,12 +228,12 @@ def _figures(judged: Sequence[Judged]) -> NDArray[np.float64]:
 
 
 def _groups(
-    examples: Sequence[Example], tokenizer: ReaderTokenizer | None, windows: WindowConfig | None
+    examples: Sequence[Example], tokenizer: ReaderTokenizer | None, windows: WindowConfig
 ) -> dict[str, list[str]]:
     places = [i for i, example in enumerate(examples) if example.answers and not example.is_impossible]
     answerable = [examples[i] for i in places]
     found = slices.by_text(answerable)
-    if tokenizer is not None and windows is not None and answerable:
+    if tokenizer is not None and answerable:
         found |= slices.by_tokens(answerable, tokenizer, windows)
     groups = {}
     for group, names in found.items():
@@ -258,8 +259,7 @@ def _unreachable(
     examples: Sequence[Example],
     predictions: Mapping[str, str],
     tokenizer: ReaderTokenizer | None,
-    windows: WindowConfig | None,
-    max_answer_length: int,
+    config: ReaderConfig,
 ) -> Unreachable:
     """By the model's tokens where it is known; whether it gives no answer is seen from the predictions."""
     from komrc.unreachable import count_unreachable
@@ -267,21 +267,19 @@ def _unreachable(
 
     return count_unreachable(
         examples,
-        build_windows(examples, tokenizer, windows, labels=True) if tokenizer and windows else None,
-        max_answer_length=max_answer_length,
-        max_seq_length=windows.max_seq_length if windows else 0,
-        no_answer=any(not text for text in predictions.values()),
+        build_windows(examples, tokenizer, config.windows, labels=True) if tokenizer else None,
+        config.changed(version_2_with_negative=any(not text for text in predictions.values())),
     )
 
 
 def _ceiling(
-    examples: Sequence[Example], tokenizer: ReaderTokenizer | None, max_answer_length: int
+    examples: Sequence[Example], tokenizer: ReaderTokenizer | None, max_answer_tokens: int
 ) -> Ceiling | None:
     if tokenizer is None:
         return None
     from komrc.report.dataset_stats import reach
 
-    reached = reach(examples, tokenizer, max_answer_length=max_answer_length)
+    reached = reach(examples, tokenizer, max_answer_tokens=max_answer_tokens)
     return Ceiling(reached.em, reached.f1) if reached else None
 
 

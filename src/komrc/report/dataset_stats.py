@@ -71,9 +71,9 @@ def describe(examples: Sequence[Example]) -> Statistics:
 
 
 def reach(
-    examples: Sequence[Example], tokenizer: ReaderTokenizer, *, max_answer_length: int | None = None
+    examples: Sequence[Example], tokenizer: ReaderTokenizer, *, max_answer_tokens: int | None = None
 ) -> Reach | None:
-    """What spans of whole tokens can reach, of ``max_answer_length`` tokens at most; None without answers."""
+    """What spans of whole tokens can reach, of ``max_answer_tokens`` tokens at most; None without answers."""
     groups = _by_context([example for example in examples if example.answers])
     batches = [groups[i : i + _BATCH] for i in range(0, len(groups), _BATCH)]
     questions = answers = exact = 0
@@ -88,7 +88,7 @@ def reach(
             lengths.append(len(starts))
             unknown += sum(token in tokenizer.unknown_ids for token in encoding.ids)
             for example in group:
-                spans = [_cover(context, gold, starts, ends, max_answer_length) for gold in example.answers]
+                spans = [_cover(context, gold, starts, ends, max_answer_tokens) for gold in example.answers]
                 texts = [gold.text for gold in example.answers]
                 scores = [korquad.best(context[start:end], texts) for start, end in spans]
                 questions += 1

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from komrc.metrics import korquad
+from komrc.text.locate import occurrences
 from komrc.types import Example, Gold, Span
 
 
@@ -21,16 +22,6 @@ class Outcome(StrEnum):
     UNANSWERABLE = "answered_unanswerable"  # something, where there is no answer
 
 
-def places(context: str, text: str) -> list[Span]:
-    """Every place where a text stands in a context."""
-    found: list[Span] = []
-    at = context.find(text) if text else -1
-    while at >= 0:
-        found.append(Span(at, at + len(text)))
-        at = context.find(text, at + 1)
-    return found
-
-
 def classify(example: Example, prediction: str) -> Outcome:
     """The outcome of a prediction that is known by its text; it is given the place nearest to a reference.
 
@@ -42,7 +33,7 @@ def classify(example: Example, prediction: str) -> Outcome:
         return Outcome.NO_ANSWER
     if korquad.best(prediction, [gold.text for gold in example.answers])[0]:
         return Outcome.RIGHT
-    standing = places(example.context, prediction.strip())
+    standing = occurrences(example.context, prediction.strip())
     touching = [gold for gold in example.answers if not standing or _touches(gold, standing)]
     if not touching:
         return Outcome.ELSEWHERE

@@ -11,13 +11,13 @@ from importlib.resources import files
 from typing import Any
 
 from komrc import __version__
-from komrc.evaluation import locate
 from komrc.report import charts
 from komrc.report.analysis import Judged, Report, Slice
 from komrc.report.intervals import Interval
 from komrc.report.labels import LANGUAGES, Language, say, slice_label
-from komrc.report.outcomes import Outcome, places
+from komrc.report.outcomes import Outcome
 from komrc.report.slices import SLICES
+from komrc.text.locate import locate, occurrences
 from komrc.types import Example, Span
 
 _LIST_LABELS = (
@@ -259,7 +259,7 @@ def _standing(example: Example, judged: Judged) -> list[int] | None:
     span: Span | None = None
     if example.answers:
         gold = example.answers[0]
-        standing = places(example.context, judged.prediction)
+        standing = occurrences(example.context, judged.prediction)
         span = next((s for s in standing if s.start < gold.end and gold.start < s.end), None)
     span = span or locate(example.context, example.question, judged.prediction)
     return [span.start, span.end] if span else None

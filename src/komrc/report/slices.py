@@ -12,8 +12,8 @@ import numpy as np
 from komrc.types import Example, Gold
 
 if TYPE_CHECKING:
+    from komrc.config import WindowConfig
     from komrc.tokenization import ReaderTokenizer
-    from komrc.windows import WindowConfig
 
 _QUOTES = frozenset("'\"‘’“”《》〈〉「」『』´`")
 _HANJA = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")

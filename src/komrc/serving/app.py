@@ -1,4 +1,4 @@
-"""The application: what runs it, its state, the small routes of 2020, and the page."""
+"""The application: routes, errors, the loading of the model, and the page."""
 
 from __future__ import annotations
 
@@ -17,59 +17,49 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from komrc import __version__
-from komrc.data import load_squad
-from komrc.errors import InputError, KomrcError
-from komrc.models import hub
-from komrc.serving.answering import Answering
-from komrc.serving.errors import INTERNAL, Failure, failure_of_status, failure_of_validation, not_ready
-from komrc.serving.gate import Gate, Readiness, failure_of_any
-from komrc.serving.loading import Loaded
+from komrc.errors import KomrcError
+from komrc.serving.answer_service import AnswerService
+from komrc.serving.errors import INTERNAL, ErrorBody, body_of_exception, body_of_status, body_of_validation
+from komrc.serving.guard import RequestGuard
+from komrc.serving.loading import LoadedModel
 from komrc.serving.metrics import Metrics
-from komrc.serving.open_inference import add_open_inference
 from komrc.serving.options import ServeOptions
-from komrc.serving.reading import add_reading
-from komrc.serving.schemas import (
-    DetokenizeRequest,
-    DetokenizeResponse,
-    InfosResponse,
-    Sample,
-    StateResponse,
-    TokenizeRequest,
-    TokenizeResponse,
-)
-from komrc.serving.service import REFUSALS, Service, only
-from komrc.serving.texts import clean_up_tokenization
+from komrc.serving.routes_2020 import add_2020_routes
+from komrc.serving.routes_hf import add_hf_routes
+from komrc.serving.routes_open_inference import add_open_inference_routes
+from komrc.serving.routes_v1 import add_v1_routes
+from komrc.serving.schemas import StateResponse, error_responses
+from komrc.serving.state import AppState, Readiness
 
 logger = logging.getLogger("komrc.serving")
 
 _PAGE = files("komrc.serving") / "page"
 _SWAGGER = files("fastapi_offline") / "static"  # Swagger UI's files, so that /docs needs no other host
-_SAMPLES = 6
 
 
 def create_app(
     options: ServeOptions,
-    load: Callable[[ServeOptions], Loaded],
+    load: Callable[[ServeOptions], LoadedModel],
     *,
     readiness: Readiness | None = None,
     on_loaded: Callable[[Exception | None], None] | None = None,
 ) -> ASGIApp:
-    """The server as an ASGI application; the model is loaded on a thread while it already listens.
+    """The server as an ASGI application. The model is loaded on a thread while the server already listens.
 
     Args:
-        load: gives the model.
-        readiness: watched by whoever runs the server.
-        on_loaded: called on the event loop once the model is loaded, or with what went wrong.
+        load: loads the model.
+        readiness: shared with the code that runs the server.
+        on_loaded: called on the event loop once the model is loaded, or with the error.
     """
-    service = Service(options, readiness or Readiness(), Metrics())
+    state = AppState(options, readiness or Readiness(), Metrics())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.ensure_future(_start(service, load, on_loaded))
+        loading = asyncio.ensure_future(_start(state, load, on_loaded))
         yield
         loading.cancel()
-        if service.answering is not None:
-            await service.answering.close()
+        if state.answers is not None:
+            await state.answers.close()
 
     app = FastAPI(
         title="KoMRC",
@@ -82,16 +72,17 @@ def create_app(
         responses={},
     )
     _handle_errors(app)
-    _add_state_routes(app, service)
-    _add_routes_of_2020(app, service)
-    add_reading(app, service)
-    add_open_inference(app, service)
+    _add_state_routes(app, state)
+    add_2020_routes(app, state)
+    add_hf_routes(app, state)
+    add_v1_routes(app, state)
+    add_open_inference_routes(app, state)
     _add_pages(app)
-    gate: ASGIApp = Gate(app, options=options, readiness=service.readiness, metrics=service.metrics)
+    guarded: ASGIApp = RequestGuard(app, options=options, readiness=state.readiness, metrics=state.metrics)
     if not options.cors_origin:
-        return gate
+        return guarded
     return CORSMiddleware(  # outermost: a page must be able to read refusals too
-        gate,
+        guarded,
         allow_origins=list(options.cors_origin),
         allow_methods=["GET", "POST"],
         allow_headers=["authorization", "content-type", "x-api-key"],
@@ -100,16 +91,16 @@ def create_app(
 
 
 async def _start(
-    service: Service,
-    load: Callable[[ServeOptions], Loaded],
+    state: AppState,
+    load: Callable[[ServeOptions], LoadedModel],
     on_loaded: Callable[[Exception | None], None] | None,
 ) -> None:
     try:
-        loaded = await _on_daemon_thread(load, service.options)
-        service.answering = Answering(loaded.reader, service.options, service.metrics)
-        service.infos = loaded.infos
-        if service.readiness.state == "loading":
-            service.readiness.state = "ready"
+        loaded = await _on_daemon_thread(load, state.options)
+        state.answers = AnswerService(loaded.reader, state.options, state.metrics)
+        state.model_config = loaded.config
+        if state.readiness.state == "loading":
+            state.readiness.state = "ready"
     except Exception as error:
         if on_loaded is None:
             logger.exception("the model can't be loaded")
@@ -120,14 +111,16 @@ async def _start(
             on_loaded(None)
 
 
-async def _on_daemon_thread(load: Callable[[ServeOptions], Loaded], options: ServeOptions) -> Loaded:
-    """Run ``load`` on a thread that does not keep the process alive when it is told to stop meanwhile."""
+async def _on_daemon_thread(
+    load: Callable[[ServeOptions], LoadedModel], options: ServeOptions
+) -> LoadedModel:
+    """Run ``load`` on a daemon thread, so that the process can end while the model is loading."""
     from threading import Thread
 
     loop = asyncio.get_running_loop()
-    result: asyncio.Future[Loaded] = loop.create_future()
+    result: asyncio.Future[LoadedModel] = loop.create_future()
 
-    def settle(value: Loaded | None, error: Exception | None) -> None:
+    def settle(value: LoadedModel | None, error: Exception | None) -> None:
         if result.done():
             return
         if error is not None:
@@ -148,25 +141,25 @@ async def _on_daemon_thread(load: Callable[[ServeOptions], Loaded], options: Ser
 
 
 def _handle_errors(app: FastAPI) -> None:
-    def respond(failure: Failure) -> Response:
-        headers = {name.decode(): value.decode() for name, value in failure.headers()}
-        return Response(failure.body(), failure.status, headers)
+    def respond(body: ErrorBody) -> Response:
+        headers = {name.decode(): value.decode() for name, value in body.headers()}
+        return Response(body.body(), body.status, headers)
 
     async def ours(_: Request, error: Exception) -> Response:
-        return respond(failure_of_any(error))
+        return respond(body_of_exception(error))
 
     async def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return respond(failure_of_validation(error.errors()))
+        return respond(body_of_validation(error.errors()))
 
     async def framework(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        response = respond(failure_of_status(error.status_code))
+        response = respond(body_of_status(error.status_code))
         response.headers.update(error.headers or {})
         return response
 
     async def unforeseen(_: Request, __: Exception) -> Response:
-        return respond(INTERNAL)  # the gate gets the exception too, and logs it
+        return respond(INTERNAL)  # the guard gets the exception too, and logs it
 
     app.add_exception_handler(KomrcError, ours)
     app.add_exception_handler(Exception, unforeseen)
@@ -174,7 +167,7 @@ def _handle_errors(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, framework)
 
 
-def _add_state_routes(app: FastAPI, service: Service) -> None:
+def _add_state_routes(app: FastAPI, state: AppState) -> None:
     @app.get("/health", tags=["state"], response_model=StateResponse)
     async def health() -> StateResponse:
         """Whether the process is alive."""
@@ -188,64 +181,16 @@ def _add_state_routes(app: FastAPI, service: Service) -> None:
     )
     async def ready() -> JSONResponse:
         """Whether the server takes work: ``ready``, or 503 with ``loading`` or ``draining``."""
-        state = service.readiness.state
-        return JSONResponse({"status": state}, 200 if state == "ready" else 503)
+        status = state.readiness.state
+        return JSONResponse({"status": status}, 200 if status == "ready" else 503)
 
-    @app.get("/metrics", tags=["state"], response_class=PlainTextResponse, responses=only(401))
+    @app.get("/metrics", tags=["state"], response_class=PlainTextResponse, responses=error_responses(401))
     async def metrics() -> Response:
         """Figures for Prometheus."""
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-def _add_routes_of_2020(app: FastAPI, service: Service) -> None:
-    @app.get("/", tags=["2020"], response_model=InfosResponse, responses=only(401, 503))
-    async def infos(request: Request) -> Response:
-        """The model's configuration; to a browser, the page."""
-        vary = {"vary": "accept"}
-        if "text/html" in request.headers.get("accept", ""):
-            return FileResponse(
-                str(_PAGE / "index.html"), media_type="text/html; charset=utf-8", headers=vary
-            )
-        if service.infos is None:
-            raise not_ready("loading")
-        return JSONResponse({"infos": service.infos}, headers=vary)
-
-    @app.post("/tokenize", tags=["2020"], response_model=TokenizeResponse, responses=only(*REFUSALS))
-    async def tokenize(body: TokenizeRequest) -> TokenizeResponse:
-        """A text's tokens, without special ones."""
-        options = service.options
-        if len(body.text_input) > options.max_context_chars:
-            raise InputError(
-                f"the text has {len(body.text_input)} characters",
-                where="text_input",
-                fix=f"send at most {options.max_context_chars}",
-            )
-        backend = service.work().reader.tokenizer.backend
-        encoding = await asyncio.to_thread(backend.encode, body.text_input, add_special_tokens=False)
-        return TokenizeResponse(tokens=encoding.tokens, tokens_ids=encoding.ids if body.return_ids else None)
-
-    @app.post("/detokenize", tags=["2020"], response_model=DetokenizeResponse, responses=only(*REFUSALS))
-    async def detokenize(body: DetokenizeRequest) -> DetokenizeResponse:
-        """The text of token ids."""
-        backend = service.work().reader.tokenizer.backend
-        size = backend.get_vocab_size(with_added_tokens=True)
-        if any(i >= size for i in body.tokens_ids):
-            raise InputError(
-                "an id is not in the vocabulary", where="tokens_ids", fix=f"send ids below {size}"
-            )
-        text = await asyncio.to_thread(
-            backend.decode, body.tokens_ids, skip_special_tokens=body.skip_special_tokens
-        )
-        return DetokenizeResponse(
-            text=clean_up_tokenization(text) if body.cleanup_tokenization_spaces else text
-        )
+        return Response(state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _add_pages(app: FastAPI) -> None:
-    @app.get("/v1/samples", tags=["KoMRC"], response_model=list[Sample])
-    async def samples() -> list[Sample]:
-        """Passages to try the server on."""
-        return await asyncio.to_thread(_samples)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
@@ -257,21 +202,3 @@ def _add_pages(app: FastAPI) -> None:
 
     app.mount("/docs/assets", StaticFiles(directory=str(_SWAGGER)), name="docs")
     app.mount("/page", StaticFiles(directory=str(_PAGE)), name="page")
-
-
-def _samples() -> list[Sample]:
-    """The first passages of the bundled dev set; none where the package carries none."""
-    path = hub.sample_data("dev")
-    if not path.is_file():
-        return []
-    found: dict[str, Sample] = {}
-    for example in load_squad(path):
-        sample = found.get(example.context)
-        if sample is None:
-            if len(found) == _SAMPLES:
-                continue
-            sample = found[example.context] = Sample(
-                title=example.title, context=example.context, questions=[]
-            )
-        sample.questions.append(example.question)
-    return list(found.values())

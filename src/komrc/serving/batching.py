@@ -1,6 +1,6 @@
-"""One bounded queue in front of the engine: what is admitted, and which windows run together.
+"""The bounded queue in front of the engine: admission, and batches of windows from several requests.
 
-All of it lives on the event loop's thread; only ``run`` is called elsewhere, on the one engine thread.
+Everything runs on the thread of the event loop, except ``run``, which runs on the engine thread.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from komrc.serving.metrics import Metrics
 from komrc.serving.pace import Pace
 
 P = TypeVar("P")
-Part = tuple[P, list[int]]  # a job's payload and the numbers of those of its windows that run now
+Part = tuple[P, list[int]]  # a job's payload and the numbers of its windows in this batch
 
 
 @dataclass(eq=False)
-class Job(Generic[P]):
-    """One request's windows on their way through the engine."""
+class InferenceJob(Generic[P]):
+    """The windows of one request."""
 
     payload: P
     lengths: Sequence[int]  # tokens of each window
     on_progress: Callable[[int, int], None] | None = None  # windows done, windows in all
-    # Why the windows that are left should not run; asked where the job comes, and then for a while at each
-    # of its batches, since a crowd may come with it. Takes the pace and the forecast's two arguments.
-    judge: Callable[[Pace, Sequence[int], float], Exception | None] | None = None
-    judge_seconds: float = 0.0
+    # Returns an error if the remaining windows can't finish in time. Called when the job arrives, and after
+    # each of its batches for the next check_pace_seconds, since other requests may arrive with it.
+    # Arguments: the pace, the lengths of the remaining windows, seconds since the job arrived.
+    check_pace: Callable[[Pace, Sequence[int], float], Exception | None] | None = None
+    check_pace_seconds: float = 0.0
     queue_seconds: float = 0.0  # until its first window ran
     infer_seconds: float = 0.0  # of the batches it was part of
     _submitted: float = field(default_factory=time.monotonic)
@@ -43,10 +44,10 @@ class Job(Generic[P]):
 class Batcher(Generic[P]):
     """Merges the windows of waiting jobs into batches of at most ``max_tokens`` tokens.
 
-    A batch takes one window of every waiting job in turn until it is full, beginning with the job that has
-    waited longest for its turn: a short request never waits for a long document's end. A batch starts as
-    soon as the engine is free, unless requests are just being tokenized: then it waits for them,
-    ``wait_seconds`` at most.
+    A batch takes one window of every waiting job in turn until it is full. It begins with the job that has
+    waited longest for its turn, so that short requests are not blocked by long ones. A batch starts as soon
+    as the engine is free. If requests are being tokenized at that time, it waits for them, for at most
+    ``wait_seconds``.
     """
 
     def __init__(
@@ -67,7 +68,9 @@ class Batcher(Generic[P]):
         self._max_windows = max_windows
         self._max_tokens = max_tokens
         self._wait_seconds = wait_seconds
-        self._waiting: dict[Job[P], None] = {}  # in order of their turn, with windows that no batch has taken
+        self._waiting: dict[
+            InferenceJob[P], None
+        ] = {}  # in order of their turn, with windows that no batch has taken
         self._changed = asyncio.Event()
         self._accepted = 0
         self._accepted_windows = 0
@@ -77,10 +80,11 @@ class Batcher(Generic[P]):
 
     @contextmanager
     def admitted(self, pairs: int, windows: int) -> Iterator[None]:
-        """Hold room for a request's pairs and windows until it is answered. An idle server takes any.
+        """Reserve room for a request's pairs and windows until it is answered. An idle server admits any
+        request.
 
         Raises:
-            RefusedError: 429, with the time after which room is likely.
+            RejectedError: 429, with the seconds after which there is likely to be room.
         """
         full = (
             self._accepted + pairs > self._max_pairs or self._accepted_windows + windows > self._max_windows
@@ -106,7 +110,7 @@ class Batcher(Generic[P]):
 
     @contextmanager
     def preparing(self) -> Iterator[None]:
-        """While this lasts, a job is about to come: a batch that has room may wait for it."""
+        """Announce a job while its text is tokenized: a batch that has room may wait for it."""
         self._preparing += 1
         try:
             yield
@@ -114,17 +118,17 @@ class Batcher(Generic[P]):
             self._preparing -= 1
             self._changed.set()
 
-    async def infer(self, job: Job[P]) -> None:
-        """Run all windows of the job; its payload holds the results then.
+    async def infer(self, job: InferenceJob[P]) -> None:
+        """Run all windows of the job; the results are in its payload.
 
-        Cancelling takes what has not run yet out of the queue. Raises what ``run`` raised for a batch that
-        the job had a window in, and what ``job.judge`` gives: before the job takes time of the engine where
-        the pace is known, else as soon as its own first windows have made it known.
+        Cancelling removes the windows that have not run yet. Raises what ``run`` raised for a batch that
+        the job had a window in, and what ``job.check_pace`` returns: before the job uses the engine if the
+        pace is measured, else as soon as the job's own first windows have measured it.
         """
         if not job.lengths:
             return
         job._submitted = time.monotonic()
-        if (refusal := self._judged(job)) is not None:
+        if (refusal := self._pace_rejection(job)) is not None:
             raise refusal
         job._future = asyncio.get_running_loop().create_future()
         self._waiting[job] = None
@@ -162,23 +166,23 @@ class Batcher(Generic[P]):
             seconds = time.monotonic() - began
             if failure is None:
                 tokens = sum(job.lengths[n] for job, windows in parts for n in windows)
-                self._pace.ran(tokens, seconds, turn)
+                self._pace.record(tokens, seconds, turn)
             self._settle(parts, seconds, failure)
 
-    def _turn(self, parts: list[tuple[Job[P], list[int]]]) -> int:
-        """Tokens of one window of each job that takes part in this batch or waits."""
+    def _turn(self, parts: list[tuple[InferenceJob[P], list[int]]]) -> int:
+        """Tokens of one window of each job that waits or is in this batch."""
         following = {job: job.lengths[job._next] for job in self._waiting}
         following |= {job: job.lengths[windows[0]] for job, windows in parts}
         return sum(following.values())
 
-    def _judged(self, job: Job[P]) -> Exception | None:
-        """Why the job should not run; None where it should, and where that is not known yet."""
-        if job.judge is None or not self._pace.known:
+    def _pace_rejection(self, job: InferenceJob[P]) -> Exception | None:
+        """The error if the job can't finish in time; None if it can, or if the pace is not measured yet."""
+        if job.check_pace is None or not self._pace.measured:
             return None
         present = time.monotonic() - job._submitted
-        refusal = job.judge(self._pace, job.lengths[job._done :], present)
-        if present >= job.judge_seconds:
-            job.judge = None
+        refusal = job.check_pace(self._pace, job.lengths[job._done :], present)
+        if present >= job.check_pace_seconds:
+            job.check_pace = None
         return refusal
 
     async def _next_change(self) -> None:
@@ -186,7 +190,7 @@ class Batcher(Generic[P]):
         await self._changed.wait()
 
     async def _gather_more(self) -> None:
-        """Wait for requests that are being tokenized, while the batch has room for them."""
+        """Wait for requests that are being tokenized, if the batch has room for them."""
         if not self._preparing:
             return
         with suppress(TimeoutError):
@@ -203,9 +207,9 @@ class Batcher(Generic[P]):
                     return total
         return total
 
-    def _take(self) -> list[tuple[Job[P], list[int]]]:
+    def _take(self) -> list[tuple[InferenceJob[P], list[int]]]:
         """The next batch: a window of each waiting job in turn, up to the token budget, at least one."""
-        taken: dict[Job[P], list[int]] = {}
+        taken: dict[InferenceJob[P], list[int]] = {}
         room, turn = self._max_tokens, list(self._waiting)
         while turn and room > 0:
             again = []
@@ -226,7 +230,7 @@ class Batcher(Generic[P]):
         return list(taken.items())
 
     def _settle(
-        self, parts: list[tuple[Job[P], list[int]]], seconds: float, failure: Exception | None
+        self, parts: list[tuple[InferenceJob[P], list[int]]], seconds: float, failure: Exception | None
     ) -> None:
         tokens = sum(job.lengths[n] for job, windows in parts for n in windows)
         self._metrics.batch(sum(len(windows) for _, windows in parts), tokens, seconds)
@@ -242,7 +246,7 @@ class Batcher(Generic[P]):
                 continue
             job.infer_seconds += seconds
             job._done += len(windows)
-            if job._done < len(job.lengths) and (refusal := self._judged(job)) is not None:
+            if job._done < len(job.lengths) and (refusal := self._pace_rejection(job)) is not None:
                 self._waiting.pop(job, None)
                 future.set_exception(refusal)
                 continue
@@ -250,6 +254,6 @@ class Batcher(Generic[P]):
                 job.on_progress(job._done, len(job.lengths))
             if job._done == len(job.lengths):
                 future.set_result(None)
-            else:  # behind all that had no turn: one window may fill a batch
+            else:  # to the end of the queue, after the jobs that had no turn in this batch
                 self._waiting.pop(job, None)
                 self._waiting[job] = None

@@ -1,4 +1,4 @@
-"""Request bodies that come compressed (``Content-Encoding``), inflated up to a bound."""
+"""Decompression of request bodies (``Content-Encoding``), with a limit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KNOWN = PLAIN | _BITS.keys()
 
 
 class TooLargeError(Exception):
-    """More bytes than allowed come out."""
+    """The decompressed body has more bytes than allowed."""
 
 
 def inflate(body: bytes, encoding: str, limit: int) -> bytes:
@@ -25,7 +25,7 @@ def inflate(body: bytes, encoding: str, limit: int) -> bytes:
     Args:
         encoding: one of ``KNOWN``.
 
-    Raises TooLargeError, and zlib.error where the body is not of this encoding, or is cut.
+    Raises TooLargeError, and zlib.error if the body does not have this encoding or is incomplete.
     """
     if encoding in PLAIN:
         return body
@@ -39,15 +39,15 @@ def inflate(body: bytes, encoding: str, limit: int) -> bytes:
 
 
 def _inflate(body: bytes, bits: int, limit: int) -> bytes:
-    found = b""
+    output = b""
     for _ in range(_MEMBERS):
         stream = zlib.decompressobj(bits)
-        found += stream.decompress(body, limit + 1 - len(found))
-        if len(found) > limit:
+        output += stream.decompress(body, limit + 1 - len(output))
+        if len(output) > limit:
             raise TooLargeError
         if not stream.eof:
             raise zlib.error("the stream is cut")
         body = stream.unused_data
         if not body:
-            return found
+            return output
     raise zlib.error("too many streams")

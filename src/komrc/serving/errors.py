@@ -1,11 +1,12 @@
-"""What the server answers when it can't answer: one JSON form, ``{"code", "error", "field"?}``.
+"""Errors of the server, and their JSON body: ``{"code", "error", "field"?}``.
 
-``error`` is the message, under the name where Hugging Face's clients look for it.
+The message is in ``error``, where Hugging Face's clients expect it.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,14 @@ from typing import Any
 
 from komrc.errors import InputError, KomrcError, UsageError
 
+logger = logging.getLogger("komrc.serving")
+
 _FIELD = re.compile(r"(?!(str|int|list|bool)\b)[a-z_0-9]+")
 _NAMES = re.compile(r"[a-z_0-9\[\]., ]+")
 
 
-class RefusedError(KomrcError):
-    """A request the server will not or can not answer now. Nothing is wrong with the server."""
+class RejectedError(KomrcError):
+    """A request that the server does not answer now. Not a server fault (4xx, 503, 504)."""
 
     def __init__(
         self,
@@ -36,20 +39,20 @@ class RefusedError(KomrcError):
         self.retry_after = retry_after
 
 
-def queue_full(seconds: int) -> RefusedError:
+def queue_full(seconds: int) -> RejectedError:
     """429: the bounded queue has no room."""
-    return RefusedError(
+    return RejectedError(
         429,
         "queue_full",
-        "the server has all the work it can take",
+        "the queue of the server is full",
         fix="try again shortly",
         retry_after=seconds,
     )
 
 
-def too_long(seconds: float, characters: int, where: str) -> RefusedError:
-    """413: the engine can't read so much in ``--request-timeout``, whatever else it does."""
-    return RefusedError(
+def too_long(seconds: float, characters: int, where: str) -> RejectedError:
+    """413: the text is too long for ``--request-timeout``, even on an idle server."""
+    return RejectedError(
         413,
         "too_long",
         f"this server can't read so long a text in {seconds:g} s",
@@ -59,21 +62,21 @@ def too_long(seconds: float, characters: int, where: str) -> RefusedError:
     )
 
 
-def too_busy(seconds: float, retry_after: int, where: str) -> RefusedError:
-    """429: the engine could read the text in ``--request-timeout``, but not beside all that waits now."""
-    return RefusedError(
+def too_busy(seconds: float, retry_after: int, where: str) -> RejectedError:
+    """429: the text is too long for ``--request-timeout`` under the present load."""
+    return RejectedError(
         429,
         "busy",
-        f"beside the other requests of now, the server can't read so long a text in {seconds:g} s",
+        f"with the present requests, this server can't read so long a text in {seconds:g} s",
         where=where,
         fix="try again when it is less busy, or send less text at a time",
         retry_after=retry_after,
     )
 
 
-def past_deadline(seconds: float) -> RefusedError:
+def past_deadline(seconds: float) -> RejectedError:
     """504: the request was not answered in ``--request-timeout``."""
-    return RefusedError(
+    return RejectedError(
         504,
         "deadline",
         f"no answer was ready within {seconds:g} s",
@@ -82,22 +85,22 @@ def past_deadline(seconds: float) -> RefusedError:
     )
 
 
-def not_ready(state: str) -> RefusedError:
+def not_ready(state: str) -> RejectedError:
     """503: the model is loading, or the server is shutting down."""
     what = "the model is still loading" if state == "loading" else "the server is shutting down"
-    return RefusedError(503, state, what, fix="try again shortly", retry_after=1)
+    return RejectedError(503, state, what, fix="try again shortly", retry_after=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """An error as it goes over the wire."""
+class ErrorBody:
+    """The response for an error: status, JSON body, headers."""
 
     status: int
     code: str
     message: str
     field: str | None = None
     retry_after: int | None = None
-    close: bool = False  # the rest of the request was not read: the connection can't go on
+    close: bool = False  # the request was not read completely: close the connection
 
     def body(self) -> bytes:
         """The JSON body, UTF-8."""
@@ -118,52 +121,63 @@ class Failure:
         return headers
 
 
-def failure_of(error: KomrcError) -> Failure:
-    """An error of ours for the wire: without the place, which may be a path on this machine."""
-    if isinstance(error, RefusedError):
-        return Failure(
+def body_of(error: KomrcError) -> ErrorBody:
+    """The body for an error of KoMRC, without ``where`` if that may be a local path."""
+    if isinstance(error, RejectedError):
+        return ErrorBody(
             error.http_status, error.code, _sentence(error), _field(error.where), error.retry_after
         )
     if isinstance(error, InputError):
-        return Failure(422, error.code, _sentence(error), field=_field(error.where))
+        return ErrorBody(422, error.code, _sentence(error), field=_field(error.where))
     if isinstance(error, UsageError):  # lengths that don't fit together or the model
-        return Failure(422, InputError.code, _sentence(error), field=_field(error.where))
-    return Failure(500, error.code, "the model could not be run on this request; the server's log says why")
+        return ErrorBody(422, InputError.code, _sentence(error), field=_field(error.where))
+    return ErrorBody(500, error.code, "the model could not be run on this request; the server's log says why")
 
 
-def failure_of_status(status: int) -> Failure:
-    """An error that the web framework found: unknown route, wrong method, broken JSON."""
+def body_of_exception(error: Exception) -> ErrorBody:
+    """The error body for an exception of a route. A failure of the server is also logged."""
+    body = body_of(error) if isinstance(error, KomrcError) else INTERNAL
+    if body.status == 500:
+        logger.error("a request failed", exc_info=error)
+    return body
+
+
+def body_of_status(status: int) -> ErrorBody:
+    """The body for an error of the web framework: unknown route, wrong method, invalid JSON."""
     known = {
         400: ("invalid_json", "The body is not valid JSON. Send a JSON object in UTF-8"),
-        404: ("not_found", "There is nothing at this address. /docs lists what there is"),
-        405: ("method", "This address does not take this method. /docs lists what there is"),
+        404: ("not_found", "There is no route at this address. /docs lists the routes"),
+        405: ("method", "This route does not accept this method. /docs lists the routes"),
     }
     code, message = known.get(
-        status, ("http", "The request can't be answered. /docs says what is understood")
+        status, ("http", "The request can't be answered. /docs describes valid requests")
     )
-    return Failure(status, code, message)
+    return ErrorBody(status, code, message)
 
 
-INTERNAL = Failure(500, "internal", "Something went wrong in the server; its log says what")
+INTERNAL = ErrorBody(500, "internal", "Something went wrong in the server; its log says what")
 
 
-def failure_of_validation(errors: Sequence[Mapping[str, Any]]) -> Failure:
-    """The first finding of pydantic, without the input it quotes.
+def body_of_validation(errors: Sequence[Mapping[str, Any]]) -> ErrorBody:
+    """The body for the first error of pydantic, without the input that it quotes.
 
-    Where a value may be of several forms, that of the form which fits best: its place is the deepest.
+    If a value may have several forms, the error of the best fitting form is used: the one with the deepest
+    place.
     """
     same = [one for one in errors if list(one.get("loc", ()))[:2] == list(errors[0].get("loc", ()))[:2]]
     first = max(same, key=lambda one: len(one.get("loc", ())))
     kind, where = str(first.get("type", "")), list(first.get("loc", ()))[1:]
     if kind == "json_invalid":
-        return failure_of_status(400)
+        return body_of_status(400)
     if kind == "extra_forbidden":  # the last part of the place is the caller's own key
         where = where[:-1]
-        return Failure(422, "invalid_input", "Unknown field. /docs lists the known ones", field=_place(where))
+        return ErrorBody(
+            422, "invalid_input", "Unknown field. /docs lists the known ones", field=_place(where)
+        )
     if kind == "missing":
-        return Failure(422, "invalid_input", "This field is required", field=_place(where))
+        return ErrorBody(422, "invalid_input", "This field is required", field=_place(where))
     message = str(first.get("msg", "not understood"))
-    return Failure(422, "invalid_input", f"{message}. /docs shows the form", field=_place(where))
+    return ErrorBody(422, "invalid_input", f"{message}. /docs shows the form", field=_place(where))
 
 
 def _place(parts: Sequence[object]) -> str | None:
@@ -180,7 +194,7 @@ def _place(parts: Sequence[object]) -> str | None:
 
 
 def _field(where: str | None) -> str | None:
-    """The place, if it is made of names and numbers; anything else may quote the input."""
+    """The place, if it has only names and numbers; anything else may quote the input."""
     return where if where and _NAMES.fullmatch(where) else None
 
 

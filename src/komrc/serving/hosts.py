@@ -1,8 +1,8 @@
-"""Which ``Host`` and ``Origin`` a server answers.
+"""Which ``Host`` and ``Origin`` headers a server accepts.
 
-A page on the web can make a browser send requests to this machine: under the page's own name, which its owner
-points at 127.0.0.1 (DNS rebinding; the ``Host`` header shows the name), or across origins (the ``Origin``
-header shows the page's). Both headers are set by the browser, not by the page.
+A web page can make a browser send requests to this machine: under the page's own host name, if its owner
+lets that name resolve to 127.0.0.1 (DNS rebinding, visible in ``Host``), or across origins (visible in
+``Origin``). The browser sets both headers; the page can't change them.
 """
 
 from __future__ import annotations
@@ -12,24 +12,25 @@ import re
 from collections.abc import Mapping, Sequence
 
 from komrc.errors import UsageError
-from komrc.serving.errors import Failure
+from komrc.serving.errors import ErrorBody
 
 _NAME = re.compile(r"(\[[0-9a-f:.%]+\]|[^\s\[\]/:@]+)(?::\d*)?")
 _PORTS = {"http": "80", "https": "443"}
 
-_HOST = Failure(
+_FOREIGN_HOST = ErrorBody(
     403, "host", "This server does not answer under this host name. Start it with --allowed-hosts NAME"
 )
-_ORIGIN = Failure(
+_FOREIGN_ORIGIN = ErrorBody(
     403, "origin", "Pages of this origin may not call this server. Start it with --cors-origin ORIGIN"
 )
 
 
-class Hosts:
-    """The names a server goes by.
+class HostRules:
+    """The allowed host names and origins of a server.
 
-    Loopback names are always answered, and so is the address that the server listens on. One that listens on
-    every interface answers any IP address: a browser that follows a page's own name sends that name.
+    Loopback names are always allowed, and so is the address that the server listens on. If it listens on
+    every interface, every IP address is allowed: in a DNS rebinding attack the browser sends a name, not an
+    address.
 
     Args:
         bind: the address that the server listens on.
@@ -58,19 +59,21 @@ class Hosts:
                 self._names.add(plain)
         self._origins = {origin.lower().rstrip("/") for origin in origins}
 
-    def judge(self, headers: Mapping[bytes, bytes]) -> Failure | None:
-        """Why a request with these headers is not answered; None where it is."""
+    def check(self, headers: Mapping[bytes, bytes]) -> ErrorBody | None:
+        """The rejection of a request with these headers; None if it is allowed."""
         host = headers.get(b"host")
-        if host is not None and not self._known(host.decode("latin-1")):  # HTTP/1.0 has none; browsers do
-            return _HOST
+        if host is not None and not self._is_allowed_host(
+            host.decode("latin-1")
+        ):  # HTTP/1.0 has none; browsers do
+            return _FOREIGN_HOST
         origin = headers.get(b"origin")
-        if origin is not None and not self._lets_in(
+        if origin is not None and not self._is_allowed_origin(
             origin.decode("latin-1").lower(), (host or b"").decode("latin-1").lower()
         ):
-            return _ORIGIN
+            return _FOREIGN_ORIGIN
         return None
 
-    def _known(self, host: str) -> bool:
+    def _is_allowed_host(self, host: str) -> bool:
         name = _name_of(host)
         if name is None:
             return False
@@ -82,7 +85,7 @@ class Hosts:
             return False
         return self._any_address or address.is_loopback
 
-    def _lets_in(self, origin: str, host: str) -> bool:
+    def _is_allowed_origin(self, origin: str, host: str) -> bool:
         if origin in self._origins or "*" in self._origins:
             return True
         scheme, _, place = origin.partition("://")
@@ -91,9 +94,9 @@ class Hosts:
 
 
 def _name_of(host: str) -> str | None:
-    """The name or address in a ``Host`` header, lower case, without port; None where there is none."""
-    found = _NAME.fullmatch(host.strip().lower())
-    return found[1].strip("[]").rstrip(".") or None if found else None
+    """The name or address in a ``Host`` header, lower case, without port; None if it is invalid."""
+    match = _NAME.fullmatch(host.strip().lower())
+    return match[1].strip("[]").rstrip(".") or None if match else None
 
 
 def _is_unspecified(address: str) -> bool:

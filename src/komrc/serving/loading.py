@@ -1,4 +1,4 @@
-"""The model that a server answers with."""
+"""Loading the model of a server."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from komrc.reader import Reader
 from komrc.serving.options import ServeOptions
 from komrc.text.particles import trim_many
 
-_PRIVATE = {"_name_or_path", "auto_map"}  # a path of the machine that trained; code that is never loaded
+_PRIVATE = {"_name_or_path", "auto_map"}  # a path on the training machine; remote code, which is never run
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedModel:
     """A reader and the model's configuration, for ``GET /``."""
 
     reader: Reader
-    infos: dict[str, Any]
+    config: dict[str, Any]
 
 
-def load(options: ServeOptions) -> Loaded:
-    """Load what the options name. Raises HubError, ModelError, EngineError; UsageError without kiwipiepy."""
+def load(options: ServeOptions) -> LoadedModel:
+    """Load the model of the options. Raises HubError, ModelError, EngineError, MissingPackageError."""
     folder = hub.resolve(options.model)
     settings: dict[str, Any] = {
         "max_seq_length": options.max_seq_length,
@@ -33,16 +33,16 @@ def load(options: ServeOptions) -> Loaded:
     }
     reader = Reader.load(
         folder,
-        engine=options.engine,  # type: ignore[arg-type]  # checked by ServeOptions
-        trim_particles=options.trim_particles,  # type: ignore[arg-type]
+        engine=options.engine,
+        trim_particles=options.trim_particles,
         model_type=options.model_type,
         tokenizer=None if options.tokenizer == options.model else options.tokenizer,
         **{name: value for name, value in settings.items() if value is not None},
     )
-    if options.trim_particles is not None:  # now, not at the first answer
+    if options.trim_particles is not None:  # a missing kiwipiepy is an error now, not at the first answer
         trim_many([("세종이", 0, 3)])
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"config.json can't be read ({error})", where=str(folder)) from error
-    return Loaded(reader, {key: value for key, value in config.items() if key not in _PRIVATE})
+    return LoadedModel(reader, {key: value for key, value in config.items() if key not in _PRIVATE})

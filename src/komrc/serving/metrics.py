@@ -1,4 +1,4 @@
-"""What /metrics tells, in Prometheus' form. With several workers the figures of all are added up."""
+"""The metrics of ``/metrics``, for Prometheus. With several workers, their values are summed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """The figures of one server process."""
+    """The metrics of one server process."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -60,14 +60,14 @@ class Metrics:
         )
 
     def batch(self, windows: int, tokens: int, seconds: float) -> None:
-        """One batch went through the engine."""
+        """Record a batch of the engine."""
         self.batch_windows.observe(windows)
         self.batch_tokens.observe(tokens)
         self.tokens.inc(tokens)
         self.infer_seconds.observe(seconds)
 
     def text(self) -> bytes:
-        """The figures in Prometheus' text form."""
+        """The metrics in Prometheus' text format."""
         if os.environ.get(SHARED_FOLDER):
             together = CollectorRegistry()
             MultiProcessCollector(together)  # type: ignore[no-untyped-call]

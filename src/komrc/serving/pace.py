@@ -1,4 +1,4 @@
-"""How fast the engine reads, and how much else it has to read: measured over the last seconds."""
+"""Moving averages over the last seconds: how fast the engine is, and how many requests share it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import time
 from collections.abc import Callable, Sequence
 
 _SPEED_FADES = 10.0  # seconds until a measurement counts for a third
-_CROWD_FADES = 2.0
-_ENOUGH = 0.5  # seconds of the engine that make a measurement
+_LOAD_FADES = 2.0
+_MIN_SECONDS = 0.5  # of engine time, for a measurement
 
 
 class Pace:
-    """The engine's speed and crowd.
+    """The engine's speed and load.
 
     Args:
-        full: tokens of a full batch. One that is not half full says little of the speed of long texts.
-        clock: seconds that never go back.
+        full: tokens of a full batch. Batches that are less than half full are not representative of long
+        texts.
+        clock: a monotonic clock, in seconds.
     """
 
     def __init__(self, full: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -27,47 +28,47 @@ class Pace:
         self._tokens = self._seconds = 0.0  # of batches, faded
         self._turns = 0.0  # a turn's tokens times the seconds that they were waiting, faded
 
-    def ran(self, tokens: int, seconds: float, turn: int) -> None:
-        """Take note of a batch.
+    def record(self, tokens: int, seconds: float, turn: int) -> None:
+        """Record a batch.
 
         Args:
             tokens: of the batch, without padding.
-            seconds: what the engine took for it.
+            seconds: the time that the engine took.
             turn: tokens of the next window of each request that was waiting.
         """
         self._fade()
         self._turns += turn * seconds
-        if self._cold:  # the first batch is slower: an engine prepares itself
+        if self._cold:  # the first batch is slower: the engine is warming up
             self._cold = False
         elif 2 * tokens >= self._full:
             self._tokens += tokens
             self._seconds += seconds
 
     @property
-    def known(self) -> bool:
-        """Whether there is a measurement, and a fresh one."""
+    def measured(self) -> bool:
+        """Whether there is a recent measurement."""
         self._fade()
-        return self._seconds >= _ENOUGH
+        return self._seconds >= _MIN_SECONDS
 
-    def alone(self, lengths: Sequence[int]) -> float:
-        """Seconds for windows of these tokens on an engine that has nothing else to do."""
+    def seconds_alone(self, lengths: Sequence[int]) -> float:
+        """Seconds for windows of these lengths (tokens) on an otherwise idle engine."""
         return sum(lengths) * self._seconds / self._tokens
 
-    def beside(self, lengths: Sequence[int], present: float = 0.0) -> float:
-        """Seconds for windows of these tokens beside the present crowd: in each turn, one of them runs.
+    def seconds_shared(self, lengths: Sequence[int], present: float = 0.0) -> float:
+        """Seconds for windows of these lengths under the present load: one of them runs in each turn.
 
         Args:
             lengths: tokens of each window.
-            present: seconds for which such windows have been part of the crowd themselves.
+            present: seconds for which such windows have been part of the load themselves.
         """
         self._fade()
-        own = max(lengths) * (1 - math.exp(-present / _CROWD_FADES))
-        crowd = max(0.0, self._turns / _CROWD_FADES - own)
-        return (sum(lengths) + len(lengths) * crowd) * self._seconds / self._tokens
+        own = max(lengths) * (1 - math.exp(-present / _LOAD_FADES))
+        others = max(0.0, self._turns / _LOAD_FADES - own)
+        return (sum(lengths) + len(lengths) * others) * self._seconds / self._tokens
 
     def _fade(self) -> None:
         now = self._clock()
         passed, self._at = now - self._at, now
         self._tokens *= math.exp(-passed / _SPEED_FADES)
         self._seconds *= math.exp(-passed / _SPEED_FADES)
-        self._turns *= math.exp(-passed / _CROWD_FADES)
+        self._turns *= math.exp(-passed / _LOAD_FADES)

@@ -1,11 +1,10 @@
-"""The HTTP connection: uvicorn's h11 protocol with the limits it lacks.
+"""The HTTP connection: uvicorn's h11 protocol with timeouts and a limit of connections.
 
-uvicorn waits for ever for a first byte, for the rest of a header and for a client that does not read.
-Each of these gets a timer here, and a connection too many an answer in our error form.
+uvicorn has no timeout for the first byte, for the rest of a header, and for a client that does not read.
+Each of these gets a timer here. A connection above the limit gets a 503 in our error form.
 
-An answer to a request that has not arrived in full ends in a lingering close. A socket that is closed while
-bytes still come resets the connection, and most clients, which send everything before they read, never see
-the answer.
+A response to an incomplete request ends in a lingering close. If a socket is closed while bytes still
+arrive, the connection is reset, and clients that send everything before they read never see the response.
 """
 
 from __future__ import annotations
@@ -19,36 +18,36 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from komrc.serving.errors import Failure
+from komrc.serving.errors import ErrorBody
 from komrc.serving.options import ServeOptions
 
-_LINGER_BYTES = 256 * 1024 * 1024  # dropped at most for one refused client; dropping costs little
+_LINGER_BYTES = 256 * 1024 * 1024  # at most so many bytes of one rejected client are discarded
 
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 503: b"Service Unavailable"}
-_BROKEN = Failure(400, "invalid_http", "This is not a valid HTTP/1.1 request", close=True)
-_SLOW = Failure(
+_INVALID_HTTP = ErrorBody(400, "invalid_http", "This is not a valid HTTP/1.1 request", close=True)
+_HEADER_TIMEOUT = ErrorBody(
     408, "header_timeout", "The request's headers did not arrive in time. Send them at once", close=True
 )
-_CROWDED = Failure(
+_TOO_MANY_CONNECTIONS = ErrorBody(
     503,
     "connections",
-    "The server has all the connections it can take. Try again shortly",
+    "The server has too many connections. Try again shortly",
     retry_after=1,
     close=True,
 )
 
 
 class _Lingering:
-    """A transport that is closed slowly where its client may still be sending.
+    """A transport with a lingering close, for clients that may still be sending.
 
-    Then only our side is closed; what comes is dropped until the client closes too, or has sent
+    It closes our side only and discards what arrives, until the client closes too, has sent
     ``_LINGER_BYTES``, or ``seconds`` have passed.
     """
 
     def __init__(self, transport: asyncio.Transport, seconds: float, unread: Callable[[], bool]) -> None:
         self._transport = transport
         self._seconds = seconds
-        self._unread = unread
+        self._request_unfinished = unread
         self._left = _LINGER_BYTES
         self._timer: asyncio.TimerHandle | None = None
 
@@ -60,14 +59,14 @@ class _Lingering:
         return self._timer is not None or self._transport.is_closing()
 
     def close(self) -> None:
-        """Close; slowly where a request has not arrived in full."""
-        if self._unread():
+        """Close; with a lingering close if a request is incomplete."""
+        if self._request_unfinished():
             self.linger()
         elif self._timer is None:
             self._transport.close()
 
     def linger(self) -> None:
-        """Close our side, and the other one when the client does or its time is up."""
+        """Close our side; the other side is closed when the client does, or after the timeout."""
         if self.is_closing():
             return
         loop = asyncio.get_running_loop()
@@ -76,7 +75,7 @@ class _Lingering:
         self._transport.resume_reading()
 
     def drop(self, data: bytes) -> None:
-        """Take note of what a refused client still sends."""
+        """Discard what a rejected client still sends."""
         self._left -= len(data)
         if self._left < 0:
             self._transport.abort()
@@ -89,7 +88,9 @@ class _Lingering:
 
 
 class GuardedProtocol(H11Protocol):
-    """One connection. The limits travel in ``config.guard``: uvicorn hands nothing else to a protocol."""
+    """One connection. The limits are in ``config.guard``, since uvicorn passes only its config to a
+    protocol.
+    """
 
     def __init__(
         self,
@@ -102,30 +103,30 @@ class GuardedProtocol(H11Protocol):
         self.options: ServeOptions = config.guard  # type: ignore[attr-defined]
         self._header_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
-        self._heard = False
+        self._received_bytes = False
 
     @property
     def busy(self) -> bool:
-        """Whether a request has begun to arrive here and is not answered in full."""
+        """Whether a request has begun to arrive and is not completely answered."""
         if self.transport.is_closing():
             return False
         if self.cycle is not None and not self.cycle.response_complete:
             return True
-        return self._header_timer is not None and self._heard
+        return self._header_timer is not None and self._received_bytes
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self._lingering = _Lingering(transport, self.options.body_timeout, self._unread)
-        super().connection_made(self._lingering)  # type: ignore[arg-type]  # it passes on what it lacks
+        self._lingering = _Lingering(transport, self.options.body_timeout, self._request_unfinished)
+        super().connection_made(self._lingering)  # type: ignore[arg-type]  # it forwards all other attributes
         if len(self.connections) > self.options.max_connections:
-            self._answer_raw(_CROWDED)
+            self._send_error_and_linger(_TOO_MANY_CONNECTIONS)
         else:
             self._await_headers()
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():  # what a refused client still sends
+        if self.transport.is_closing():  # a rejected client still sends
             self._lingering.drop(data)
             return
-        self._heard = True
+        self._received_bytes = True
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop("_header_timer")
@@ -139,7 +140,7 @@ class GuardedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        if self.transport.is_closing():  # answered: a server that ends need not wait
+        if self.transport.is_closing():  # already answered: no need to wait at shutdown
             self._lingering.end()
         else:
             super().shutdown()
@@ -153,11 +154,11 @@ class GuardedProtocol(H11Protocol):
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (uvicorn's text is replaced by ours)
-        """Answer bytes that are not HTTP; or only close, where an answer has begun."""
+        """Answer bytes that are not HTTP; only close the connection if a response has begun."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) and not (
             self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
         ):
-            self._answer_raw(_BROKEN)
+            self._send_error_and_linger(_INVALID_HTTP)
         else:
             self.transport.close()
         if self.cycle is not None and not self.cycle.response_complete:
@@ -165,25 +166,25 @@ class GuardedProtocol(H11Protocol):
             self.cycle.message_event.set()
 
     def _await_headers(self) -> None:
-        self._header_timer = self.loop.call_later(self.options.header_timeout, self._headers_late)
+        self._header_timer = self.loop.call_later(self.options.header_timeout, self._headers_timed_out)
 
-    def _headers_late(self) -> None:
+    def _headers_timed_out(self) -> None:
         self._header_timer = None
         if self.transport.is_closing():
             return
-        if self._heard:
-            self._answer_raw(_SLOW)
-        else:  # a browser's spare connection: nothing to answer
+        if self._received_bytes:
+            self._send_error_and_linger(_HEADER_TIMEOUT)
+        else:  # a spare connection of a browser: no request to answer
             self.transport.close()
 
-    def _answer_raw(self, failure: Failure) -> None:
-        head = b"HTTP/1.1 %d %s\r\n" % (failure.status, _REASONS[failure.status])
-        lines = b"".join(b"%s: %s\r\n" % header for header in failure.headers())
-        self.transport.write(head + lines + b"\r\n" + failure.body())
+    def _send_error_and_linger(self, rejection: ErrorBody) -> None:
+        head = b"HTTP/1.1 %d %s\r\n" % (rejection.status, _REASONS[rejection.status])
+        lines = b"".join(b"%s: %s\r\n" % header for header in rejection.headers())
+        self.transport.write(head + lines + b"\r\n" + rejection.body())
         self._lingering.linger()
 
-    def _unread(self) -> bool:
-        """Whether the client may be sending the rest of a request that is answered."""
+    def _request_unfinished(self) -> bool:
+        """Whether the client may still be sending a request that is already answered."""
         return self.conn.their_state in (h11.SEND_BODY, h11.ERROR)
 
     def _stop(self, name: str) -> None:

@@ -1,34 +1,37 @@
 """Ray Serve: ``serve run komrc.serving.ray_app:app max_replicas=8`` runs the same application on a cluster.
 
-Each replica holds a model and its own queue; Ray spreads the requests, and adds and removes replicas.
-The options are those of ``komrc serve``, given as ``KOMRC_…`` variables where ``serve run`` is started.
+Each replica has a model and its own queue. Ray distributes the requests, and adds and removes replicas.
+The options are those of ``komrc serve``, as ``KOMRC_…`` variables in the environment of ``serve run``.
 """
 # No `from __future__ import annotations`: Ray reads the annotation of `app` to convert its arguments.
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from komrc.errors import missing_package
-from komrc.serving.errors import Failure
-from komrc.serving.gate import Readiness, answer_with
-from komrc.serving.options import ServeOptions, from_environment
+from komrc.options import read_environment
+from komrc.serving.errors import ErrorBody
+from komrc.serving.guard import send_error
+from komrc.serving.options import ServeOptions
+from komrc.serving.state import Readiness
 
 if TYPE_CHECKING:
     from ray.serve import Application
 
-_STRANGER = Failure(
+_NOT_LOOPBACK = ErrorBody(
     403,
     "api_key",
-    "Without a key this server answers its own machine only. Set KOMRC_API_KEY where serve run is started",
+    "Without a key this server answers only its own machine. Set KOMRC_API_KEY where serve run is started",
     close=True,
 )
 
 
 class Scaling(BaseModel):
-    """What ``serve run`` may be told: how many replicas, and what each is given."""
+    """Arguments of ``serve run``: how many replicas, and the resources of each."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -37,7 +40,7 @@ class Scaling(BaseModel):
     target_ongoing_requests: float = Field(
         default=2,
         gt=0,
-        description="requests a replica may hold, waiting ones counted, before Ray adds one",
+        description="requests of a replica, waiting ones included, above which Ray adds a replica",
     )
     num_cpus: float = Field(default=1, gt=0, description="cores of a replica: also the threads of its model")
     num_gpus: float = Field(default=0, ge=0)
@@ -57,14 +60,14 @@ def app(scaling: Scaling) -> "Application":
             f"Ray Serve ({error})", extra="ray", purpose="this application", where="komrc.serving.ray_app"
         ) from error
 
-    values = from_environment()
-    if "api_key" in values:  # Ray's proxies listen, at addresses that are not known here
+    values = read_environment(ServeOptions, os.environ)
+    if "api_key" in values:  # Ray's proxies listen, on addresses that are not known here
         values.setdefault("host", "0.0.0.0")  # noqa: S104
     options = ServeOptions(**values)
     readiness = Readiness()
 
     def build() -> ASGIApp:
-        """The plain application, in a replica; its model is loaded before Ray sends a request."""
+        """The application of a replica; its model is loaded before Ray sends a request."""
         from komrc.serving.app import create_app
         from komrc.serving.loading import load
         from komrc.serving.server import configure_logging
@@ -76,7 +79,7 @@ def app(scaling: Scaling) -> "Application":
 
     class Replica:
         async def check_health(self) -> None:
-            """Asked by Ray before the first request, and then every few seconds."""
+            """LocatedPair by Ray before the first request, and then every few seconds."""
             while readiness.state == "loading":
                 await asyncio.sleep(0.01)
 
@@ -96,7 +99,7 @@ def app(scaling: Scaling) -> "Application":
 
 
 class LoopbackOnly:
-    """Answers callers on this machine only, whatever address Ray's proxies listen on."""
+    """Answers only callers on this machine, whatever address Ray's proxies listen on."""
 
     def __init__(self, inner: ASGIApp) -> None:
         self._inner = inner
@@ -104,7 +107,7 @@ class LoopbackOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller = scope.get("client")
         if scope["type"] == "http" and not (caller and _is_loopback(caller[0])):
-            await answer_with(_STRANGER, send)
+            await send_error(_NOT_LOOPBACK, send)
             return
         await self._inner(scope, receive, send)
 

@@ -1,4 +1,4 @@
-"""What goes over the wire. Offsets are half-open; they count code points unless the name says UTF-16."""
+"""Bodies of requests and responses. Offsets are half-open and in code points, unless the name has "utf16"."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ QUESTION = "세종대왕이 만든 글자는?"
 CONTEXT = "세종대왕은 1443년에 훈민정음을 창제하였다. 집현전 학자들이 해설서를 썼다."
 
 
-class _Lenient(BaseModel):
-    """The 2020 routes and Hugging Face's ignore what they don't know, as their servers do."""
+class Lenient(BaseModel):
+    """The routes of 2020 and of Hugging Face ignore unknown fields, as the original servers do."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
 class _Strict(BaseModel):
-    """KoMRC's own routes refuse what they don't know, so that no option is lost to a typing error."""
+    """KoMRC's own routes reject unknown fields, so that a misspelt option is noticed."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -32,7 +32,7 @@ class ErrorResponse(BaseModel):
     )
 
 
-class Pair(_Lenient):
+class Pair(Lenient):
     """One question on one text."""
 
     question: str = Field(examples=[QUESTION])
@@ -42,7 +42,7 @@ class Pair(_Lenient):
 # --- the routes of 2020 ---
 
 
-class TokenizeRequest(_Lenient):
+class TokenizeRequest(Lenient):
     """A text to be cut into the model's tokens."""
 
     text_input: str = Field(examples=["훈민정음을 창제하였다."])
@@ -56,7 +56,7 @@ class TokenizeResponse(BaseModel):
     tokens_ids: list[int] | None = Field(description="null where return_ids is false")
 
 
-class DetokenizeRequest(_Lenient):
+class DetokenizeRequest(Lenient):
     """Token ids to be put together."""
 
     tokens_ids: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(examples=[[2, 3]])
@@ -70,7 +70,7 @@ class DetokenizeResponse(BaseModel):
     text: str
 
 
-class ForwardRequest(_Lenient):
+class ForwardRequest(Lenient):
     """One pair, or several."""
 
     inputs: Pair | list[Pair]
@@ -100,7 +100,7 @@ class InfosResponse(BaseModel):
 # --- Hugging Face inference ---
 
 
-class PredictParameters(_Lenient):
+class PredictParameters(Lenient):
     """Hugging Face's names. Null means the model's own setting."""
 
     top_k: Annotated[int, Field(ge=1)] | None = Field(default=None, description="answers for each pair (1)")
@@ -126,7 +126,7 @@ class PredictParameters(_Lenient):
     )
 
 
-class PredictRequest(_Lenient):
+class PredictRequest(Lenient):
     """What Hugging Face's question-answering endpoints take."""
 
     inputs: Pair | list[Pair]
@@ -151,7 +151,7 @@ class AnswersRequest(_Strict):
     max_answer_tokens: int | None = Field(default=None, ge=1, description="null: the model's own setting")
 
 
-class Place(BaseModel):
+class SpanView(BaseModel):
     """A piece of the context."""
 
     text: str
@@ -161,12 +161,12 @@ class Place(BaseModel):
     end_utf16: int
 
 
-class RankedAnswer(Place):
+class RankedAnswer(SpanView):
     """An answer, and how sure the model is of it."""
 
     score: float = Field(ge=0, le=1)
-    untrimmed: Place | None = Field(description="the answer before a particle was cut off, where one was")
-    sentence: Place | None = Field(description="the sentence around; null for no answer")
+    untrimmed: SpanView | None = Field(description="the answer before a particle was cut off, where one was")
+    sentence: SpanView | None = Field(description="the sentence around; null for no answer")
 
 
 class PairAnswers(BaseModel):
@@ -210,3 +210,28 @@ class StateResponse(BaseModel):
     """Whether the server takes work."""
 
     status: str = Field(examples=["ready"])
+
+
+# --- errors, for the description of the API ---
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    code: {"model": ErrorResponse, "description": text}
+    for code, text in {
+        400: "The body is not JSON in UTF-8, or the request is not HTTP",
+        401: "The server asks for a key",
+        403: "A foreign host name, or a page of another origin",
+        408: "Headers or body did not arrive in time",
+        413: "The body is too large, or a text too long for the time that a request has",
+        415: "The body is not said to be JSON, or comes in an encoding that is not known",
+        422: "A value is missing, of the wrong kind or beyond a limit",
+        429: "The queue is full, or too full for a long text; Retry-After says when to come back",
+        500: "The model could not be run; other requests go on",
+        503: "The model is loading, or the server is shutting down",
+        504: "No answer was ready in time",
+    }.items()
+}
+
+
+def error_responses(*codes: int | str) -> dict[int | str, dict[str, Any]]:
+    """What errors with these statuses mean, or all errors, for a route's ``responses``."""
+    return {code: _ERRORS[code] for code in codes or _ERRORS}

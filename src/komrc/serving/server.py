@@ -1,4 +1,4 @@
-"""Running the server: the socket, one process or several, readiness, and an end that loses no request."""
+"""Running the server: socket, worker processes, readiness, and a graceful shutdown."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from komrc.errors import KomrcError, UsageError
-from komrc.serving.errors import failure_of, not_ready
-from komrc.serving.loading import Loaded, load
+from komrc.serving.errors import body_of, not_ready
+from komrc.serving.loading import LoadedModel, load
 from komrc.serving.metrics import SHARED_FOLDER
 from komrc.serving.options import ServeOptions
 
 logger = logging.getLogger("komrc.serving")
 
-Load = Callable[[ServeOptions], Loaded]
+Load = Callable[[ServeOptions], LoadedModel]
 
 _TICK = 0.05  # seconds
 _LAST_REPLIES = 1.0  # seconds, for the 503 replies after a second Ctrl-C
-_RESTART_DELAY = 1.0  # seconds, so that a worker that dies at once does not eat the machine
+_RESTART_DELAY = 1.0  # seconds; avoids a busy restart loop
 
 
 def serve(options: ServeOptions, load_model: Load = load) -> int:
@@ -80,7 +80,7 @@ def _address(listener: socket.socket) -> str:
 
 
 class _Interruptible:
-    """The application; all requests that it has not answered can be ended, with 503."""
+    """Wraps the application; all open requests can be ended with 503."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -88,7 +88,7 @@ class _Interruptible:
         self._ended = False
 
     def end_all(self) -> int:
-        """End the requests that are not answered; returns how many there were."""
+        """End all open requests; returns their number."""
         self._ended = True
         for task in self._tasks:
             task.cancel()
@@ -114,7 +114,7 @@ class _Interruptible:
                 raise
             task.uncancel()
             if not started:
-                refusal = replace(failure_of(not_ready("draining")), close=True)
+                refusal = replace(body_of(not_ready("draining")), close=True)
                 headers = refusal.headers()
                 await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
                 await send({"type": "http.response.body", "body": refusal.body()})
@@ -123,9 +123,9 @@ class _Interruptible:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which on SIGTERM goes on listening until every accepted request is answered.
+    """uvicorn's server, which after SIGTERM still listens until every accepted request is answered.
 
-    Whoever asks meanwhile is told 503 instead of finding the door shut.
+    New requests get 503 in that time, instead of a refused connection.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class _Server(uvicorn.Server):
         deadline = clock() + self._options.shutdown_timeout
         quiet = 0
         while quiet < 2 and clock() < deadline and not self.force_exit:
-            # Twice: what the first look finds idle may have a request in the kernel's buffer.
+            # Check twice: a connection that looks idle may have a request in the kernel's buffer.
             busy = any(getattr(c, "busy", False) for c in self.server_state.connections)
             quiet = 0 if busy else quiet + 1
             await asyncio.sleep(_TICK)
@@ -161,7 +161,7 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(_TICK)
         if self.force_exit:
             deadline = clock() + _LAST_REPLIES
-            self.force_exit = False  # uvicorn would leave the application without its end
+            self.force_exit = False  # with it, uvicorn would skip the application's shutdown
         self.config.timeout_graceful_shutdown = max(0, deadline - clock())  # type: ignore[assignment]
         await super().shutdown(sockets)
 
@@ -169,8 +169,8 @@ class _Server(uvicorn.Server):
 def _run(options: ServeOptions, listener: socket.socket, load_model: Load) -> int:
     """One server process, to its end."""
     from komrc.serving.app import create_app
-    from komrc.serving.gate import Readiness
     from komrc.serving.protocol import GuardedProtocol
+    from komrc.serving.state import Readiness
 
     readiness = Readiness()
     problem: list[Exception] = []
@@ -218,7 +218,7 @@ def _work(options: ServeOptions, listener: socket.socket, load_model: Load) -> N
 
 
 class _Supervisor:
-    """Keeps ``options.workers`` processes on one socket."""
+    """Runs ``options.workers`` processes on one socket and restarts those that die."""
 
     def __init__(self, options: ServeOptions, listener: socket.socket, load_model: Load) -> None:
         self._options = options
@@ -243,7 +243,8 @@ class _Supervisor:
                     if worker.is_alive() or self._stopping:
                         continue
                     self._forget(worker)
-                    if worker.exitcode and worker.exitcode > 0:  # it said so itself: the next would too
+                    # It ended with an error of its own, not by a signal: a new one would too.
+                    if worker.exitcode and worker.exitcode > 0:
                         self._code, self._stopping = worker.exitcode, True
                         break
                     logger.warning("a worker died (%s); starting another", worker.exitcode)
@@ -260,7 +261,7 @@ class _Supervisor:
         return worker
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
-        if self._stopping and number == signal.SIGINT:  # a second time: the workers end at once
+        if self._stopping and number == signal.SIGINT:  # the second Ctrl-C: the workers end at once
             for worker in self._workers:
                 if worker.is_alive() and worker.pid is not None:
                     os.kill(worker.pid, signal.SIGINT)
@@ -287,7 +288,7 @@ class _Supervisor:
 
 @contextlib.contextmanager
 def _handling_hangup(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """While this lasts, SIGHUP goes to the handler, unless it is ignored, as under nohup."""
+    """Handle SIGHUP with the handler inside this context, unless it is ignored, as under nohup."""
     number: int = getattr(signal, "SIGHUP", 0)  # not on Windows
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not number or not in_main_thread or signal.getsignal(number) is signal.SIG_IGN:
@@ -301,9 +302,9 @@ def _handling_hangup(handler: Callable[[int, FrameType | None], None]) -> Iterat
 
 
 def configure_logging() -> None:
-    """Our own lines from INFO on, the libraries' from ERROR on; all to stderr."""
+    """Log KoMRC from level INFO and libraries from WARNING, uvicorn from ERROR; all to stderr."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("komrc").setLevel(logging.INFO)
     logging.getLogger("komrc.reader").setLevel(logging.ERROR)  # its warnings are about what callers sent
-    # What uvicorn says of broken requests is the client's doing, and of starting and stopping ours.
+    # uvicorn's warnings are about invalid requests of clients, and starting and stopping is logged here.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)

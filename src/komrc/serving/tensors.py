@@ -14,7 +14,7 @@ _LENGTH = struct.Struct("<I")  # before each string
 
 
 def as_json(body: bytes, json_length: bytes) -> bytes:
-    """A request whose tensors stand behind its JSON, as JSON alone.
+    """A request with binary tensors after its JSON, as JSON only.
 
     Args:
         body: the JSON, then the tensors' bytes one after the other: for each string its length in bytes
@@ -49,7 +49,7 @@ def as_json(body: bytes, json_length: bytes) -> bytes:
         place += size
     if place != len(body):
         raise InputError(
-            "there are bytes behind the JSON that no tensor owns",
+            "there are bytes after the JSON that belong to no tensor",
             where="inputs",
             fix="give each tensor's binary_data_size",
         )

@@ -1,1 +1,1 @@
-"""The text as a reader sees it: characters, invisible characters, pairs of marks, particles, sentences."""
+"""The text as a reader sees it: characters, invisible ones, pairs of marks, sentences, particles, places."""

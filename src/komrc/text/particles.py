@@ -24,14 +24,13 @@ from komrc import system
 from komrc.errors import require
 from komrc.text.graphemes import cut_points
 from komrc.text.marks import CLOSING, PAIRS
+from komrc.text.sentences import sentence_around, sentences
 from komrc.types import Span
 
 if TYPE_CHECKING:
     from kiwipiepy import Kiwi
 
-_WINDOW = 160  # characters on either side of the answer, at most; a sentence is rarely longer
-_SENTENCE_ENDS = ".!?。…"
-_SENTENCE_END = re.compile(rf"[{_SENTENCE_ENDS}]\s+|\n")
+_REACH = 160  # characters of the sentence on either side of the answer
 _WORD = re.compile(r"\S+")
 _TEXTS_AT_ONCE = 64
 _PUNCTUATION = ".,;:!?…·。、，"
@@ -80,26 +79,6 @@ def _analyse(texts: list[str]) -> list[list[_Token]]:
     with _lock:  # one batch at a time: kiwipiepy spreads it over its own threads
         results = list(_kiwi(os.getpid()).tokenize(texts, z_coda=False))
     return [[_Token(str(t.tag), t.start, t.start + t.len) for t in result] for result in results]
-
-
-def _window(context: str, start: int, end: int) -> tuple[int, int]:
-    """The sentence around ``[start, end)``: up to a sentence's end or a line's end, or to the last white
-    space within ``_WINDOW`` characters."""
-    low = max(0, start - _WINDOW)
-    if low > 0:
-        low = next((i for i in range(low, start) if context[i - 1].isspace()), low)
-    for i in range(start - 1, low, -1):
-        if context[i] == "\n" or (context[i].isspace() and context[i - 1] in _SENTENCE_ENDS):
-            low = i + 1
-            break
-    high = min(len(context), end + _WINDOW)
-    if high < len(context):
-        high = next((i for i in range(high, end, -1) if context[i].isspace()), high)
-    for i in range(end, high):
-        if context[i] == "\n" or (context[i].isspace() and context[i - 1] in _SENTENCE_ENDS):
-            high = i
-            break
-    return low, high
 
 
 def _compose(text: str) -> tuple[str, list[int] | None]:
@@ -303,8 +282,9 @@ def trim_many(items: Sequence[tuple[str, int, int]]) -> list[Span]:
     windows: dict[str, int] = {}
     where: list[tuple[int, int]] = []
     for context, start, end in items:
-        low, high = _window(context, start, end)
-        where.append((low, windows.setdefault(context[low:high], len(windows))))
+        around = sentence_around(context, Span(start, end), reach=_REACH)
+        text = context[around.start : around.end]
+        where.append((around.start, windows.setdefault(text, len(windows))))
     composed = [_compose(text) for text in windows]
     analysed = _analyse([text for text, _ in composed]) if windows else []
     spans = []
@@ -331,28 +311,22 @@ def trim_tokens(
     made = []
     for at in range(0, len(contexts), _TEXTS_AT_ONCE):
         chunk = contexts[at : at + _TEXTS_AT_ONCE]
-        sentences = [_sentences(context) for context in chunk]
+        bounds_of = [sentences(context) for context in chunk]
         composed = [
-            _compose(context[low:high])
-            for context, bounds in zip(chunk, sentences, strict=True)
-            for low, high in bounds
+            _compose(context[sentence.start : sentence.end])
+            for context, bounds in zip(chunk, bounds_of, strict=True)
+            for sentence in bounds
         ]
         analysed = zip(_analyse([text for text, _ in composed]), composed, strict=True)
-        for context, bounds, spans in zip(chunk, sentences, tokens[at:], strict=False):
+        for context, bounds, spans in zip(chunk, bounds_of, tokens[at:], strict=False):
             morphemes = [
                 m
-                for (low, _), (found, (_, places)) in zip(bounds, analysed, strict=False)
-                for m in _placed(found, low, places)
+                for sentence, (found, (_, places)) in zip(bounds, analysed, strict=False)
+                for m in _placed(found, sentence.start, places)
             ]
             made.append(_token_ends(context, spans, morphemes))
         advance(len(chunk))
     return made
-
-
-def _sentences(context: str) -> list[tuple[int, int]]:
-    """The sentences and lines of a text, one behind the other."""
-    cuts = [0, *(found.end() for found in _SENTENCE_END.finditer(context)), len(context)]
-    return [(low, high) for low, high in pairwise(cuts) if low < high]
 
 
 def _token_ends(context: str, spans: NDArray[np.int32], morphemes: Sequence[_Token]) -> NDArray[np.int32]:

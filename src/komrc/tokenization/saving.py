@@ -27,8 +27,8 @@ def save_tokenizer(tokenizer: ReaderTokenizer, folder: Path) -> None:
     if template.suffix:
         config["sep_token"] = backend.id_to_token(template.suffix[0])
     for name, spellings in (("unk_token", ("[UNK]", "<unk>")), ("mask_token", ("[MASK]", "<mask>"))):
-        known = [text for text in spellings if backend.token_to_id(text) is not None]
-        if known:
-            config[name] = known[0]
+        in_vocabulary = [text for text in spellings if backend.token_to_id(text) is not None]
+        if in_vocabulary:
+            config[name] = in_vocabulary[0]
     text = json.dumps(config, ensure_ascii=False, indent=2)
     (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")

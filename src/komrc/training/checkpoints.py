@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: what is in them, how they are found, checked and rotated.
+"""Checkpoints, each complete or absent: what is in them, how they are found, checked and rotated.
 
 Tensors are kept in safetensors, everything else in JSON. Nothing is pickled.
 """
@@ -68,15 +68,15 @@ def refuse_foreign(folder: Path) -> None:
     """Raise UsageError for an output folder with files that KoMRC did not write; nothing in it is touched."""
     if not folder.is_dir():
         return
-    found = sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
+    names = sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
     ours = (folder / LOCK).exists() or any(folder.glob(f"checkpoint-*/{RUN}"))
-    if ours or found in ([], ["lost+found"]):  # that is in every new ext4 file system
+    if ours or names in ([], ["lost+found"]):  # every new ext4 file system has lost+found
         return
     models = [path for _, path in _numbered(folder)] + [folder]
     start = next((path for path in models if (path / "config.json").is_file()), None)
     raise UsageError(
-        f"the folder holds files that no training run of KoMRC wrote: {', '.join(found[:3])}"
-        + (f" and {len(found) - 3} more" if len(found) > 3 else ""),
+        f"the folder holds files that no training run of KoMRC wrote: {', '.join(names[:3])}"
+        + (f" and {len(names) - 3} more" if len(names) > 3 else ""),
         where=str(folder),
         fix="choose a new --output-dir, or let files in it be replaced with --overwrite-output-dir"
         + (f"; to train the model in it further: --model {start} and a new --output-dir" if start else ""),
@@ -89,22 +89,22 @@ def _is_foreign(checkpoint: Path) -> bool:
 
 
 def clean(folder: Path) -> None:
-    """Remove what killed runs left half-written in an output folder (call it under the lock)."""
+    """Remove the incomplete files that killed runs left in an output folder (call it under the lock)."""
     for path in storage.remove_stale(folder, age=0):
         logger.info("%s: left by a run that was killed; removed", path)
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:
     """Checkpoint folders, valid or not, newest first."""
-    found = [(int(m[1]), p) for p in folder.glob("checkpoint-*") if (m := _NAME.fullmatch(p.name))]
-    return sorted(found, reverse=True)
+    paths = folder.glob("checkpoint-*")
+    return sorted(((int(m[1]), p) for p in paths if (m := _NAME.fullmatch(p.name))), reverse=True)
 
 
 def valid_checkpoints(folder: Path) -> Iterator[Checkpoint]:
     """Checkpoints that pass their manifest, newest first.
 
-    A damaged one is named in a warning and renamed, so that rotation doesn't count it (call it under the
-    lock). Raises UsageError for one that another program wrote.
+    A damaged one is logged and renamed, so that rotation doesn't count it (call it under the lock). Raises
+    UsageError for one that another program wrote.
     """
     for step, path in _numbered(folder):
         if _is_foreign(path):
@@ -128,7 +128,7 @@ def newest(folder: Path) -> Checkpoint | None:
 
 
 def write(folder: Path, step: int, fill: Callable[[Path], None]) -> Path:
-    """Write ``checkpoint-<step>`` whole or not at all; ``fill`` writes the files. Raises StorageError."""
+    """Write ``checkpoint-<step>`` whole or not at all; ``fill`` writes its files. Raises StorageError."""
     path = folder / f"checkpoint-{step}"
     with storage.replacing_folder(path) as temporary:
         fill(temporary)
@@ -174,7 +174,7 @@ def save_optimizer(optimizer: torch.optim.Optimizer, folder: Path) -> None:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, folder: Path) -> None:
-    """Put back what ``save_optimizer`` wrote."""
+    """Restore what ``save_optimizer`` wrote."""
     saved = read_json(folder / "optimizer.json")
     state: dict[int, dict[str, Any]] = {}
     for key, value in {**load_file(folder / "optimizer.safetensors"), **saved["plain"]}.items():
@@ -185,7 +185,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, folder: Path) -> None:
         optimizer.load_state_dict({"state": state, "param_groups": groups})
     except ValueError as error:
         raise TrainingError(
-            f"the optimizer's state is of another model ({error})", where=str(folder), fix="start anew"
+            f"the optimizer's state belongs to another model ({error})", where=str(folder), fix="start anew"
         ) from error
 
 
@@ -195,7 +195,7 @@ def save_scheduler(scheduler: torch.optim.lr_scheduler.LRScheduler, folder: Path
 
 
 def load_scheduler(scheduler: torch.optim.lr_scheduler.LRScheduler, folder: Path) -> None:
-    """Put back what ``save_scheduler`` wrote."""
+    """Restore what ``save_scheduler`` wrote."""
     scheduler.load_state_dict(read_json(folder / "scheduler.json"))
 
 
@@ -213,7 +213,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Put generators back to where ``random_state`` saw them."""
+    """Restore generators to a state that ``random_state`` returned."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     kind, keys, position, has_gauss, cached = state["numpy"]
@@ -224,12 +224,12 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 
 def save_random(states: list[dict[str, Any]], folder: Path) -> None:
-    """Write the generators' states, one a process."""
+    """Write the generators' states, one entry for each process."""
     write_json(folder / "random.json", states)
 
 
 def load_random(folder: Path, rank: int) -> None:
-    """Put back the generators of a process."""
+    """Restore the generators of a process."""
     states = read_json(folder / "random.json")
     if rank < len(states):
         restore_random_state(states[rank])

@@ -1,9 +1,10 @@
-"""Windows as the trainer takes them: one item is a whole batch of tensors."""
+"""The windows to train on, and their batches as tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import groupby
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,13 +14,9 @@ from torch.utils.data import Dataset
 from komrc.engines import Batch
 from komrc.windows import Windows, collate
 
-if TYPE_CHECKING:
-    from komrc.training.distilling import Beliefs
-    from komrc.training.particle_labels import ParticleLabels
-
 Tensors = dict[str, Any]
 
-# In a batch -> in Windows.
+# Name in a batch -> field of Windows.
 _LABELS = {
     "start": "start_position",
     "end": "end_position",
@@ -30,71 +27,104 @@ _LABELS = {
 }
 
 
-class WindowDataset(Dataset[Tensors]):
-    """Labelled windows; ``__getitems__`` puts a batch together.
-
-    A batch holds ``input_ids``, ``attention_mask`` and maybe ``token_type_ids`` [B, L]; ``start``, ``end``,
-    ``drop_front``, ``drop_back``, ``context_start``, ``context_length`` [B], int64; ``weight`` [B] (0 for a
-    window that only fills a process's share); ``count`` (windows in the batch over all processes) and
-    ``tokens`` (real tokens in it over all processes), both int.
+class TrainingWindows:
+    """The labelled windows of one or more data sets, numbered from 0 to N - 1.
 
     Args:
-        parts: windows of each file with the window numbers to use.
+        parts: the windows of each data set, with the numbers of those to use.
         pad_id: fills rows.
         token_types: whether the model takes token types.
+
+    Attributes:
+        parts: as given.
+        lengths: [N] int64, tokens of each window.
+    """
+
+    def __init__(
+        self, parts: Sequence[tuple[Windows, NDArray[np.intp]]], *, pad_id: int, token_types: bool
+    ) -> None:
+        self.parts = parts
+        self.lengths: NDArray[np.int64] = np.concatenate([w.lengths[chosen] for w, chosen in parts])
+        self._part = np.concatenate([np.full(len(chosen), i) for i, (_, chosen) in enumerate(parts)])
+        self._window = np.concatenate([chosen for _, chosen in parts]).astype(np.intp)
+        self._pad_id = pad_id
+        self._token_types = token_types
+
+    def __len__(self) -> int:
+        return len(self._window)
+
+    @property
+    def without_answer(self) -> int:
+        """How many of the windows don't hold their answer."""
+        return sum(int((windows.start_position[chosen] == 0).sum()) for windows, chosen in self.parts)
+
+    def batch(self, indices: Sequence[int]) -> Tensors:
+        """B windows as tensors.
+
+        ``input_ids``, ``attention_mask`` and, where the model takes them, ``token_type_ids``: int64 [B, L].
+        ``start``, ``end``, ``drop_front``, ``drop_back``, ``context_start``, ``context_length``: int64 [B].
+        """
+        runs = [
+            (self.parts[part][0], self._window[list(run)])
+            for part, run in groupby(indices, key=lambda i: self._part[i])
+        ]
+        flat = Batch.concatenate([collate(windows, numbers) for windows, numbers in runs])
+        ids, mask, types = flat.padded(self._pad_id)
+        batch: Tensors = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        if self._token_types:
+            batch["token_type_ids"] = torch.from_numpy(types)
+        for name, field in _LABELS.items():
+            values = np.concatenate([getattr(windows, field)[numbers] for windows, numbers in runs])
+            batch[name] = torch.from_numpy(values.astype(np.int64))
+        return batch
+
+
+class ExtraTargets(Protocol):
+    """Further targets of every window, beside the answers."""
+
+    def add_to(self, batch: Tensors, indices: Sequence[int]) -> None:
+        """Put the targets of these windows into their batch."""
+        ...
+
+
+class WindowDataset(Dataset[Tensors]):
+    """What the data loader reads: ``__getitems__`` puts this process's share of a batch together.
+
+    A batch holds the tensors of ``TrainingWindows.batch``, those of the extra targets, ``weight`` float32
+    [B] (0 for a window that only fills an empty share), ``count`` (windows of the batch in all processes)
+    and ``tokens`` (real tokens of the batch in all processes), both int.
+
+    Args:
+        windows: to train on.
+        targets: further targets, such as teachers' probabilities.
         rank, world_size: which share of each batch this process takes.
     """
 
     def __init__(
         self,
-        parts: Sequence[tuple[Windows, NDArray[np.intp]]],
+        windows: TrainingWindows,
+        targets: Sequence[ExtraTargets] = (),
         *,
-        pad_id: int,
-        token_types: bool,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self.parts = parts
-        self._part = np.concatenate([np.full(len(chosen), i) for i, (_, chosen) in enumerate(parts)])
-        self._window = np.concatenate([chosen for _, chosen in parts]).astype(np.intp)
-        self._pad_id = pad_id
-        self._token_types = token_types
+        self._windows = windows
+        self._targets = targets
         self._rank = rank
         self._world_size = world_size
-        self.beliefs: Beliefs | None = None  # what teachers think of the windows, where there are any
-        self.particles: ParticleLabels | None = None
-        self.lengths: NDArray[np.int64] = np.concatenate([w.lengths[chosen] for w, chosen in parts])
 
     def __len__(self) -> int:
-        return len(self._window)
+        return len(self._windows)
 
     def __getitems__(self, indices: list[int]) -> Tensors:
         share = indices[self._rank :: self._world_size]
-        idle = not share  # fewer windows than processes: this one computes along, for nothing
-        batch = self.whole(share or indices[:1])
-        for more in (self.beliefs, self.particles):
-            if more is not None:
-                more.add_to(batch, share or indices[:1])
-        if idle:
-            batch["weight"].zero_()
+        used = share or indices[:1]  # fewer windows than ranks: this rank runs a window with weight 0
+        batch = self._windows.batch(used)
+        for target in self._targets:
+            target.add_to(batch, used)
+        batch["weight"] = torch.full((len(used),), 1.0 if share else 0.0)
         batch["count"] = len(indices)
-        batch["tokens"] = int(self.lengths[indices].sum())
-        return batch
-
-    def whole(self, indices: list[int]) -> Tensors:
-        """The batch of these windows, not shared out."""
-        chosen = [(self.parts[self._part[i]][0], self._window[i]) for i in indices]
-        ids, mask, types = Batch.concatenate(
-            [collate(windows, np.array([n])) for windows, n in chosen]
-        ).padded(self._pad_id)
-        batch: Tensors = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
-        if self._token_types:
-            batch["token_type_ids"] = torch.from_numpy(types)
-        for key, column in _LABELS.items():
-            batch[key] = torch.tensor([int(getattr(windows, column)[n]) for windows, n in chosen])
-        batch["weight"] = torch.ones(len(chosen))
-        batch["count"] = len(indices)
-        batch["tokens"] = int(mask.sum())
+        batch["tokens"] = int(self._windows.lengths[indices].sum())
         return batch
 
 
@@ -104,5 +134,5 @@ def choose_windows(windows: Windows, *, negative_share: float, seed: int) -> NDA
     Windows of questions without an answer are among those that don't hold one.
     """
     negative = windows.start_position == 0
-    lucky = np.random.default_rng([seed, 0]).random(len(windows)) < negative_share
-    return np.nonzero(~negative | lucky)[0]
+    sampled = np.random.default_rng([seed, 0]).random(len(windows)) < negative_share
+    return np.nonzero(~negative | sampled)[0]

@@ -1,7 +1,7 @@
-"""Labels for the boundary head at every token of a passage: the characters that a particle has of it.
+"""Labels for the boundary head at every token of a passage: how many of its characters are a particle.
 
-One question labels one token, and nine in ten of those labels say "cut nothing". A morphological analysis of
-the passage labels them all.
+One question labels one token, and nine in ten of those labels are 0 characters. A morphological analysis of
+the passage labels all tokens.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from komrc.engines import BOUNDARY_CLASSES
 from komrc.text.invisible import visible
 from komrc.text.particles import trim_tokens
-from komrc.training.dataset import Tensors, WindowDataset
+from komrc.training.dataset import Tensors, TrainingWindows
 from komrc.types import Example
 from komrc.windows import Windows, in_visible_text
 
 
 @dataclass(frozen=True, slots=True)
 class ParticleLabels:
-    """Characters to drop at the back of a token, were it an answer's last; -1 where nothing of it would be
-    left, and outside the context. N windows, T tokens in all."""
+    """Characters to drop at the back of a token if it were an answer's last one; -1 where nothing of it would
+    be left, and outside the context. N windows, T tokens in all."""
 
     drop: NDArray[np.int8]  # [T]
     indptr: NDArray[np.int64]  # [N+1]
@@ -39,49 +39,53 @@ class ParticleLabels:
 
 
 def label_particles(
-    dataset: WindowDataset, examples: Sequence[Sequence[Example]], *, advance: Callable[[int], object]
+    windows: TrainingWindows,
+    examples: Sequence[Sequence[Example]],
+    *,
+    advance: Callable[[int], object] = lambda _: None,
 ) -> ParticleLabels:
-    """Labels of all windows of a data set.
+    """Labels of all windows.
 
     Args:
-        examples: of each of its parts.
-        advance: is told of the distinct contexts done.
+        windows: of one or more data sets.
+        examples: of each of these data sets.
+        advance: progress callback: distinct contexts done.
 
-    Raises UsageError where kiwipiepy is not installed.
+    Raises MissingPackageError where kiwipiepy is not installed.
     """
-    indptr = np.concatenate([[0], np.cumsum(dataset.lengths)]).astype(np.int64)
+    indptr = np.concatenate([[0], np.cumsum(windows.lengths)]).astype(np.int64)
     drop = np.full(indptr[-1], -1, np.int8)
-    at = 0
-    for (windows, chosen), asked in zip(dataset.parts, examples, strict=True):
-        of_context = _drops(windows, asked, advance)
+    n = 0
+    for (part, chosen), of_part in zip(windows.parts, examples, strict=True):
+        of_context = _drops(part, of_part, advance)
         for number in chosen:
-            context = int(windows.context[windows.example[number]])
-            first, length = int(windows.first_token[number]), int(windows.context_length[number])
-            begin = indptr[at] + windows.context_start[number]
+            context = int(part.context[part.example[number]])
+            first, length = int(part.first_token[number]), int(part.context_length[number])
+            begin = indptr[n] + part.context_start[number]
             drop[begin : begin + length] = of_context[context][first : first + length]
-            at += 1
+            n += 1
     return ParticleLabels(drop, indptr)
 
 
 def distinct_contexts(windows: Windows) -> int:
-    """How many texts the windows are cut from."""
+    """How many different texts the windows come from."""
     return len(windows.context_indptr) - 1
 
 
 def _drops(
     windows: Windows, examples: Sequence[Example], advance: Callable[[int], object]
 ) -> list[NDArray[np.int8]]:
-    """Of each distinct context, the labels of its tokens."""
+    """The labels of each distinct context's tokens."""
     texts = [""] * distinct_contexts(windows)
     for example, number in zip(examples, windows.context, strict=True):
         texts[number] = example.context
-    seen = [visible(text) for text in texts]  # what is dropped is counted in visible characters
-    windows = in_visible_text(windows, dict(enumerate(seen)))
-    texts = [text.text for text in seen]
+    cleared = [visible(text) for text in texts]  # dropped characters are counted in the visible text
+    windows = in_visible_text(windows, dict(enumerate(cleared)))
+    texts = [text.text for text in cleared]
     bounds = list(zip(windows.context_indptr, windows.context_indptr[1:], strict=False))
     tokens = [np.stack([windows.char_start[a:b], windows.char_end[a:b]], axis=1) for a, b in bounds]
-    made = []
+    labels = []
     for spans, ends in zip(tokens, trim_tokens(texts, tokens, advance=advance), strict=True):
         drop = spans[:, 1] - ends
-        made.append(np.where((ends > spans[:, 0]) & (drop < BOUNDARY_CLASSES), drop, -1).astype(np.int8))
-    return made
+        labels.append(np.where((ends > spans[:, 0]) & (drop < BOUNDARY_CLASSES), drop, -1).astype(np.int8))
+    return labels

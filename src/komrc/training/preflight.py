@@ -1,25 +1,31 @@
-"""What a run is about to do and need, said before its first step."""
+"""What a run will do and need, estimated and logged before its first step."""
 
 from __future__ import annotations
 
 import logging
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import torch
+from accelerate.utils import send_to_device
 
 from komrc.errors import StorageError
 from komrc.modeling import SpanReader
-from komrc.training import checkpoints
-from komrc.unreachable import Unreachable
+from komrc.training import checkpoints, distributed
+from komrc.training.dataset import TrainingWindows, WindowDataset
+from komrc.training.losses import BatchLoss
+from komrc.training.options import TrainingOptions
+from komrc.training.setup import DataSet, Setup
+from komrc.training.state import TrainingState
+from komrc.unreachable import Unreachable, count_unreachable
+from komrc.windows import Windows
 
 logger = logging.getLogger(__name__)
 
-_TRIAL_TOKENS = 1024  # enough to see the speed, a matter of a second
+_TRIAL_TOKENS = 1024  # enough to measure the speed, in about a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +87,89 @@ def device_name(device: torch.device) -> str:
     return f"CPU ({torch.get_num_threads()} threads)"
 
 
-def seconds_per_token(model: SpanReader, step: Callable[[int], int]) -> float:
-    """Time a forward and backward pass over about ``_TRIAL_TOKENS`` tokens; nothing is learnt from it.
+def estimate(setup: Setup, loss: BatchLoss, state: TrainingState) -> Preflight:
+    """The figures of a run, whose model is on its device.
 
-    ``step`` runs one over at most so many tokens, and returns how many there were.
+    Raises StorageError where the disk of the output folder has no room for the run.
     """
+    options, model, windows = setup.options, setup.model, setup.windows
+    output, device = Path(options.output_dir).expanduser(), next(model.parameters()).device
+    parameters = sum(p.numel() for p in model.parameters())
+    checkpoint = 12 * parameters  # bytes: float32 weights and AdamW's two moments
+    final = 4 * parameters
+    limit = options.save_total_limit
+    saves = limit + 2 if limit else state.total_steps // (options.save_steps or state.total_steps) + 1
+    layers = getattr(model.config, "num_hidden_layers", 12)
+    hidden = getattr(model.config, "hidden_size", 768)
+    batch_tokens = options.tokens_per_batch or options.per_gpu_train_batch_size * int(windows.lengths.max())
+    # 34 bytes a token, unit and layer in 16 bits (Korthikanti et al. 2022, without attention scores).
+    activations = batch_tokens * layers * hidden * (34 if loss.precision == "bf16" else 68)
+    tokens = int(windows.lengths.sum())
+    epochs = state.total_steps / state.steps_per_epoch
+    data: dict[str, tuple[DataSet, Windows | None]] = {
+        Path(data_set.name).name: (data_set, part)
+        for data_set, (part, _) in zip(setup.train, windows.parts, strict=True)
+    }
+    if setup.dev:
+        data[f"{Path(setup.dev.name).name} (to evaluate)"] = (setup.dev, None)
+    return Preflight(
+        questions={name: len(data_set.examples) for name, (data_set, _) in data.items()},
+        windows=len(windows),
+        windows_without_answer=windows.without_answer,
+        tokens=tokens,
+        steps=state.total_steps,
+        steps_per_epoch=state.steps_per_epoch,
+        batch=_global_batch(options),
+        parameters=parameters,
+        device=device_name(device),
+        precision=loss.precision,
+        disk_free=check_room(output, checkpoint + final),
+        disk_needed=saves * checkpoint + final,
+        memory_free=free_memory(device),
+        memory_needed=12 * parameters + activations,  # gradients and moments; weights are in memory already
+        seconds=tokens * epochs * seconds_per_token(model, windows, loss),
+        unreachable={
+            name: count_unreachable(data_set.examples, part, setup.config)
+            for name, (data_set, part) in data.items()
+        },
+    )
+
+
+def _global_batch(options: TrainingOptions) -> str:
+    """What one step learns from, over all processes."""
+    size, unit = options.per_gpu_train_batch_size, "windows"
+    if options.tokens_per_batch:
+        size, unit = options.tokens_per_batch, "tokens"
+    processes, accumulation = distributed.world_size(), options.gradient_accumulation_steps
+    total = f"up to {size * processes * accumulation:,} {unit} a step"
+    factors = [f"{processes} processes"] * (processes > 1) + [f"{accumulation} batches"] * (accumulation > 1)
+    return total + (f" ({' x '.join([f'{size:,} {unit}', *factors])})" if factors else "")
+
+
+def seconds_per_token(model: SpanReader, windows: TrainingWindows, loss: BatchLoss) -> float:
+    """Time a forward and backward pass over about 1,024 tokens; weights and random generators stay as they
+    are."""
+    device = next(model.parameters()).device
+    middle = int(windows.lengths.argsort()[len(windows) // 2])  # a window of median length
+    dataset = WindowDataset(windows)
+
+    def trial_step(tokens: int) -> int:
+        batch = dataset.__getitems__([middle] * max(1, tokens // int(windows.lengths[middle])))
+        loss(model, send_to_device(batch, device)).backward()  # type: ignore[no-untyped-call]
+        return int(batch["tokens"])
+
     state = checkpoints.random_state()
     model.train()
-    step(_TRIAL_TOKENS // 4)  # the first pass pays for set-up
+    trial_step(_TRIAL_TOKENS // 4)  # the first pass pays for set-up
     model.zero_grad(set_to_none=True)
     begin = time.monotonic()
-    tokens = step(_TRIAL_TOKENS)
-    if next(model.parameters()).device.type == "cuda":
+    tokens = trial_step(_TRIAL_TOKENS)
+    if device.type == "cuda":
         torch.cuda.synchronize()
-    spent = time.monotonic() - begin
+    seconds = time.monotonic() - begin
     model.zero_grad(set_to_none=True)
     checkpoints.restore_random_state(state)
-    return spent / max(tokens, 1)
+    return seconds / max(tokens, 1) / distributed.world_size()
 
 
 def free_memory(device: torch.device) -> int:
@@ -119,12 +191,12 @@ def check_room(output: Path, needed: int) -> int:
     return free
 
 
-def report(found: Preflight) -> None:
-    """Say it all in the log."""
-    for line in found.lines():
+def report(preflight: Preflight) -> None:
+    """Log the report."""
+    for line in preflight.lines():
         logger.info("%s", line)
-    for name, counts in found.unreachable.items():
+    for name, counts in preflight.unreachable.items():
         for warning in counts.warnings():
             logger.warning("%s: %s", name, warning)
-    if found.memory_needed > found.memory_free:
+    if preflight.memory_needed > preflight.memory_free:
         logger.warning("memory may not suffice: lower --per-gpu-train-batch-size or --tokens-per-batch")

@@ -1,0 +1,247 @@
+"""What a run needs before its first step: data, model, tokenizer, windows and extra targets."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from numpy.typing import NDArray
+
+from komrc.config import Provenance, ReaderConfig
+from komrc.data import EVALUATING, TRAINING, Needs, read_data
+from komrc.errors import UsageError
+from komrc.modeling import SpanReader
+from komrc.models import files, hub
+from komrc.tokenization import ReaderTokenizer, check_fit, check_reads, load_tokenizer
+from komrc.training import distributed, hardware, outputs
+from komrc.training.checkpoints import Checkpoint
+from komrc.training.dataset import ExtraTargets, TrainingWindows, choose_windows
+from komrc.training.display import Display
+from komrc.training.distillation import SoftTargets, check_tokenizer, compute_soft_targets
+from komrc.training.options import TrainingOptions
+from komrc.training.particle_labels import ParticleLabels, distinct_contexts, label_particles
+from komrc.types import Example
+from komrc.windows import Windows, cached_windows
+
+logger = logging.getLogger(__name__)
+
+_CONTEXTS_TRIED = 100  # of a data set, to see how much of it the tokenizer covers
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """Examples with the name and the SHA-256 of the file or list they come from."""
+
+    name: str
+    examples: list[Example]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything a run works with. ``options`` has windows no longer than the model reads."""
+
+    options: TrainingOptions
+    precision: Literal["fp32", "bf16"]
+    train: list[DataSet]
+    dev: DataSet | None
+    model: SpanReader
+    tokenizer: ReaderTokenizer
+    config: ReaderConfig
+    data_sha256: dict[str, str]  # file name -> hash of the training data
+    windows: TrainingWindows
+
+
+def start_processes(options: TrainingOptions) -> Accelerator:
+    """Connect the processes that torchrun started; choose the device and the CPU threads."""
+    on_cpu = options.no_cuda or not torch.cuda.is_available()
+    distributed.init(on_cpu=on_cpu, timeout=options.ddp_timeout)
+    kwargs = DistributedDataParallelKwargs(find_unused_parameters=False)
+    accelerator = Accelerator(cpu=on_cpu, mixed_precision="no", kwargs_handlers=[kwargs])
+    if options.cpu_threads:
+        torch.set_num_threads(options.cpu_threads)
+    return accelerator
+
+
+def prepare(
+    options: TrainingOptions,
+    checkpoint: Checkpoint | None,
+    device: torch.device,
+    *,
+    train_data: Sequence[Example] | None,
+    dev_data: Sequence[Example] | None,
+) -> Setup:
+    """Read the data, load model and tokenizer, and cut the windows.
+
+    Args:
+        checkpoint: whose model to load; None: that of the options.
+        train_data, dev_data: examples in memory, instead of the options' files.
+    """
+    precision = hardware.choose_precision(options.precision, device)
+    if train_data is None:
+        train = [_read(options, name, TRAINING) for name in options.train_file]
+    else:
+        train = [_in_memory("train_data", train_data)]
+    dev = None
+    if dev_data is not None:
+        dev = _in_memory("dev_data", dev_data)
+    elif options.predict_file:
+        dev = _read(options, options.predict_file, EVALUATING)
+    model = _load_model(options, checkpoint)
+    tokenizer = _load_tokenizer(options, checkpoint, model)
+    options = options.fitted(min(model.max_positions, tokenizer.model_max_length))
+    for data in train:
+        contexts = list(dict.fromkeys(example.context for example in data.examples))[:_CONTEXTS_TRIED]
+        check_reads(tokenizer, contexts, data.name, options.tokenizer or options.model or "tokenizer")
+    config = outputs.config_for(options)
+    windows = TrainingWindows(
+        [_cut_windows(options, config, data, tokenizer) for data in train],
+        pad_id=tokenizer.pad_id,
+        token_types=model.uses_token_types,
+    )
+    if not len(windows):
+        raise UsageError("no window is left to train on", where="--negative-windows", fix="raise it")
+    return Setup(
+        options=options,
+        precision=precision,
+        train=train,
+        dev=dev,
+        model=model,
+        tokenizer=tokenizer,
+        config=config,
+        data_sha256={Path(data.name).name: data.sha256 for data in train},
+        windows=windows,
+    )
+
+
+def _read(options: TrainingOptions, name: str, needs: Needs) -> DataSet:
+    loaded = read_data(options.data_path(name), needs, skip_invalid=options.skip_invalid)
+    return DataSet(name, loaded.examples, loaded.sha256)
+
+
+def _in_memory(name: str, examples: Sequence[Example]) -> DataSet:
+    """Examples with a hash of all their fields. Raises UsageError where there are none, or for an answer that
+    is not at its place in the context."""
+    if not examples:
+        raise UsageError("holds no example", where=name, fix="give at least one")
+    if len({example.id for example in examples}) < len(examples):
+        raise UsageError("some examples have the same id", where=name, fix="give each its own id")
+    for example in examples:
+        for answer in example.answers:
+            if example.context[answer.start : answer.end] != answer.text:
+                raise UsageError(
+                    f"the answer {answer.text!r} is not at character {answer.start} of its context",
+                    where=f"{name}, example {example.id}",
+                    fix="correct its start",
+                )
+    rows = [dataclasses.astuple(example) for example in examples]
+    digest = hashlib.sha256(json.dumps(rows, ensure_ascii=True).encode()).hexdigest()
+    return DataSet(name, list(examples), digest)
+
+
+def _resolve(options: TrainingOptions, name: str | None) -> Path:
+    return hub.resolve(name, revision=options.revision, cache_dir=options.cache_dir)
+
+
+def _load_model(options: TrainingOptions, checkpoint: Checkpoint | None) -> SpanReader:
+    folder = checkpoint.folder if checkpoint else _resolve(options, options.model)
+    config = _resolve(options, options.config_name) if options.config_name and not checkpoint else None
+    return SpanReader.from_pretrained(
+        folder,
+        model_type=options.model_type,
+        boundary=options.boundary_head,
+        attention_dropout=options.attention_dropout,
+        config_folder=config,
+    )
+
+
+def _load_tokenizer(
+    options: TrainingOptions, checkpoint: Checkpoint | None, model: SpanReader
+) -> ReaderTokenizer:
+    source = checkpoint.folder if checkpoint else _resolve(options, options.tokenizer or options.model)
+    tokenizer = load_tokenizer(source, do_lower_case=options.do_lower_case or None)
+    trained_with = Provenance.load(source).tokenizer_sha256
+    check_fit(tokenizer, model.config.to_dict(), str(source), trained_with=trained_with)
+    return tokenizer
+
+
+def _cut_windows(
+    options: TrainingOptions, config: ReaderConfig, data: DataSet, tokenizer: ReaderTokenizer
+) -> tuple[Windows, NDArray[Any]]:
+    windows = distributed.rank0_first(
+        lambda: cached_windows(
+            data.examples,
+            tokenizer,
+            config.windows,
+            labels=True,
+            data_sha256=data.sha256,
+            cache_dir=_window_cache(options),
+            anew=options.overwrite_cache and distributed.is_rank0(),
+        )
+    )
+    return windows, choose_windows(windows, negative_share=options.negative_windows, seed=options.seed)
+
+
+def _window_cache(options: TrainingOptions) -> Path:
+    if options.cache_dir:
+        return Path(options.cache_dir).expanduser() / "features"
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(home).expanduser() / "komrc" / "features"
+
+
+# --- targets beside the answers ----------------------------------------------------------------------------
+
+
+def extra_targets(setup: Setup, device: torch.device) -> list[ExtraTargets]:
+    """Teachers' probabilities and particle labels, where the options ask for them."""
+    targets: list[ExtraTargets] = []
+    if setup.options.teacher:
+        targets.append(_soft_targets(setup, device))
+    if setup.options.particle_labels and setup.model.boundary is not None:
+        targets.append(_particle_labels(setup))
+    return targets
+
+
+def _soft_targets(setup: Setup, device: torch.device) -> SoftTargets:
+    options = setup.options
+    teachers = []
+    for name in options.teacher:
+        folder = _resolve(options, name)
+        tokenizer = load_tokenizer(folder)
+        trained_with = Provenance.load(folder).tokenizer_sha256
+        check_fit(tokenizer, files.read_config(folder), name, trained_with=trained_with)
+        check_tokenizer(name, tokenizer.fingerprint, setup.tokenizer.fingerprint)
+        teachers.append(SpanReader.trained(folder))
+    begin = time.monotonic()
+    with Display() as display, display.bar("teachers", len(setup.windows) * len(teachers)) as advance:
+        targets = compute_soft_targets(
+            teachers,
+            setup.windows,
+            temperature=options.teacher_temperature,
+            device=device,
+            precision=setup.precision,
+            token_budget=options.eval_token_budget,
+            advance=advance,
+        )
+    logger.info("soft targets of %d teachers in %.0f s", len(teachers), time.monotonic() - begin)
+    return targets
+
+
+def _particle_labels(setup: Setup) -> ParticleLabels:
+    begin = time.monotonic()
+    contexts = sum(distinct_contexts(windows) for windows, _ in setup.windows.parts)
+    with Display() as display, display.bar("analysing passages", contexts) as advance:
+        labels = label_particles(setup.windows, [data.examples for data in setup.train], advance=advance)
+    logger.info("analysed %d passages in %.0f s", contexts, time.monotonic() - begin)
+    return labels
