@@ -7,8 +7,11 @@
         folder = komrc.models.hub.resolve("monologg/kobert")
         assert "/monologg/kobert/resolve/…/config.json" in hub.paths
 
-Repositories are the folders ``root/owner/name``; each has one commit, which is also ``main``. Names in
-``gated`` answer 403. ``hub.paths`` lists the paths that were asked for.
+Repositories are the folders ``root/owner/name``; each has one commit, which is also ``main``, and those that
+``hub.tag(name, "v1")`` kept. Names in ``gated`` answer 403. ``hub.paths`` lists the paths that were asked
+for, ``hub.tokens`` the tokens that came with them.
+
+Uploads (``create_repo``, ``upload_folder``) with a token in ``hub.writers`` write into the folder.
 
 ``hub.cuts`` (bytes of a file to send before the connection ends), ``hub.statuses`` and ``hub.damaged`` (the
 byte to flip) are used up from the front, one entry a file's body. ``hub.ranges = False``: Range is ignored.
@@ -16,9 +19,11 @@ byte to flip) are used up from the front, one entry a file's body. ``hub.ranges 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -38,6 +43,9 @@ class LoopbackHub:
         self.root = root
         self.gated = gated
         self.paths: list[str] = []
+        self.tokens: list[str | None] = []
+        self.writers: set[str] = set()
+        self.kept: dict[tuple[str, str], Path] = {}  # name and revision -> a copy of the folder
         self.cuts: list[int] = []
         self.statuses: list[int] = []
         self.damaged: list[int] = []
@@ -76,16 +84,28 @@ class LoopbackHub:
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
-    def commit(self, name: str) -> str:
+    def tag(self, name: str, tag: str) -> str:
+        """Keep the repository as it is now under a tag; returns its commit."""
+        commit = self.commit(name)
+        copy = self.root.with_name(f"{self.root.name}-kept") / name / commit
+        shutil.copytree(self.root / name, copy)
+        self.kept[name, tag] = self.kept[name, commit] = copy
+        return commit
+
+    def folder(self, name: str, revision: str | None = None) -> Path:
+        """The repository's files at a revision."""
+        return self.kept.get((name, revision or "main"), self.root / name)
+
+    def commit(self, name: str, revision: str | None = None) -> str:
         """The repository's commit: a hash of its files."""
         digest = hashlib.sha1()
-        for path in self.files(name):
-            digest.update(path.encode() + (self.root / name / path).read_bytes())
+        for path in self.files(name, revision):
+            digest.update(path.encode() + (self.folder(name, revision) / path).read_bytes())
         return digest.hexdigest()
 
-    def files(self, name: str) -> list[str]:
+    def files(self, name: str, revision: str | None = None) -> list[str]:
         """Paths of the repository's files."""
-        folder = self.root / name
+        folder = self.folder(name, revision)
         return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
@@ -103,6 +123,7 @@ class LoopbackHub:
             def do_GET(self) -> None:
                 path = unquote(urlsplit(self.path).path)
                 hub.paths.append(path)
+                hub.tokens.append(self.token())
                 if match := RESOLVE.fullmatch(path):
                     self.answer_file(match["name"], match["rev"], match["path"])
                 elif match := API.fullmatch(path):
@@ -110,13 +131,61 @@ class LoopbackHub:
                 else:
                     self.send(404, b"", {"X-Error-Code": "RepoNotFound"})
 
+            def token(self) -> str | None:
+                scheme, _, token = self.headers.get("Authorization", "").partition(" ")
+                return token if scheme == "Bearer" else None
+
+            def do_POST(self) -> None:
+                path = unquote(urlsplit(self.path).path)
+                hub.paths.append(path)
+                hub.tokens.append(self.token())
+                body = self.body()
+                if self.token() not in hub.writers:
+                    self.send(401, b'{"error": "Invalid credentials"}', {})
+                elif path == "/api/validate-yaml":
+                    self.send_json({"errors": [], "warnings": []})
+                elif path == "/api/repos/create":
+                    asked = json.loads(body)
+                    name = f"{asked['organization']}/{asked['name']}"
+                    (hub.root / name).mkdir(parents=True, exist_ok=True)
+                    self.send_json({"url": f"{hub.url}/{name}", "name": name})
+                elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/main", path):
+                    files = json.loads(body)["files"]
+                    modes = [
+                        {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files
+                    ]
+                    self.send_json({"files": modes})
+                elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main", path):
+                    for entry in map(json.loads, body.splitlines()):
+                        if entry["key"] == "file":
+                            data = base64.b64decode(entry["value"]["content"])
+                            (hub.root / match[1] / entry["value"]["path"]).write_bytes(data)
+                    commit = hub.commit(match[1])
+                    url = f"{hub.url}/{match[1]}/commit/{commit}"
+                    self.send_json({"commitUrl": url, "commitOid": commit, "pullRequestUrl": None})
+                else:
+                    self.send(404, b"{}", {})
+
+            def body(self) -> bytes:
+                if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+                    return self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                parts = []
+                while size := int(self.rfile.readline(), 16):
+                    parts.append(self.rfile.read(size))
+                    self.rfile.readline()
+                self.rfile.readline()
+                return b"".join(parts)
+
+            def send_json(self, value: Any) -> None:
+                self.send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
             def refused(self, name: str, revision: str | None) -> bool:
                 if not (hub.root / name).is_dir():
                     # The real hub says 401 to strangers, so as not to tell which private names exist.
                     self.send(401, b"{}", {"X-Error-Code": "RepoNotFound"})
                 elif name in hub.gated:
                     self.send(403, b"{}", {"X-Error-Code": "GatedRepo"})
-                elif revision not in (None, "main", hub.commit(name)):
+                elif revision not in (None, "main", hub.commit(name)) and (name, revision) not in hub.kept:
                     self.send(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
                 else:
                     return False
@@ -130,7 +199,8 @@ class LoopbackHub:
                 if kind == "tree" and below is not None:
                     self.send(404, b"{}", {"X-Error-Code": "EntryNotFound"})
                     return
-                files = [(path, (hub.root / name / path).read_bytes()) for path in hub.files(name)]
+                folder = hub.folder(name, revision)
+                files = [(path, (folder / path).read_bytes()) for path in hub.files(name, revision)]
                 value: Any
                 if kind == "tree":
                     value = [
@@ -141,7 +211,7 @@ class LoopbackHub:
                     value = {
                         "id": name,
                         "modelId": name,
-                        "sha": hub.commit(name),
+                        "sha": hub.commit(name, revision),
                         "private": False,
                         "gated": False,
                         "disabled": False,
@@ -155,9 +225,9 @@ class LoopbackHub:
             def answer_file(self, name: str, revision: str, path: str) -> None:
                 if self.refused(name, revision):
                     return
-                commit = {"X-Repo-Commit": hub.commit(name)}
-                file = hub.root / name / path
-                if path not in hub.files(name):
+                commit = {"X-Repo-Commit": hub.commit(name, revision)}
+                file = hub.folder(name, revision) / path
+                if path not in hub.files(name, revision):
                     self.send(404, b"", {"X-Error-Code": "EntryNotFound", **commit})
                     return
                 data = file.read_bytes()

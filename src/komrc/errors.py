@@ -159,6 +159,34 @@ class EngineError(KomrcError):
     code = "engine"
 
 
+class ServerError(KomrcError):
+    """A KoMRC server that can't be reached, refused a request or failed on it; raised by the client.
+
+    Args:
+        code: the server's code, such as "queue_full", "too_long" or "loading"; "timeout" or "unreachable"
+            where there was no reply.
+        http_status: the status of the reply; 500 where there was none.
+        retry_after: seconds after which the server wants to be asked again, where it names them.
+    """
+
+    code = "server"
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        fix: str | None = None,
+        code: str = "server",
+        http_status: int | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.code = code
+        self.http_status = http_status or type(self).http_status
+        self.retry_after = retry_after
+
+
 def check_whole_number(value: object, name: str, *, least: int = 1) -> None:
     """Raises UsageError for what is no whole number (True and False are none) or is below ``least``."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):

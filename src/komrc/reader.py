@@ -20,7 +20,9 @@ from komrc.decoding import Candidate, decode
 from komrc.engines import Batch, Engine, Logits
 from komrc.engines.loading import EngineName, load_engine
 from komrc.errors import EngineError, InputError, UsageError, check_whole_number
+from komrc.pipeline import PipelineCall
 from komrc.progress import Advance, showing
+from komrc.publishing import SavedToHub
 from komrc.types import NO_ANSWER, Answer, Example
 from komrc.windows import Windows, batches, build_windows, collate
 
@@ -79,7 +81,7 @@ class Prediction:
         return self.best.text
 
 
-class Reader:
+class Reader(PipelineCall, SavedToHub):
     """Answers questions from contexts of any length.
 
     Args:
@@ -88,6 +90,7 @@ class Reader:
         config: lengths and how answers are picked.
         trim_particles: "kiwi" cuts particles off the answers, for models that answer in whole words.
         token_budget: padded tokens of a batch at most.
+        folder: where the model was loaded from.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class Reader:
         *,
         trim_particles: Literal["kiwi"] | None = None,
         token_budget: int = TOKEN_BUDGET,
+        folder: Path | None = None,
     ) -> None:
         if trim_particles not in (None, "kiwi"):
             raise UsageError(
@@ -111,6 +115,7 @@ class Reader:
         self.config = config or ReaderConfig()
         self.trim_particles = trim_particles
         self.token_budget = token_budget
+        self.folder = folder
 
     @classmethod
     def load(
@@ -125,7 +130,43 @@ class Reader:
     ) -> Reader:
         """A reader for a model folder, a hub id, or (None) the model that the package carries.
 
+        The short form of ``from_pretrained``, with the same arguments and errors.
+        """
+        return cls.from_pretrained(
+            model,
+            engine=engine,
+            trim_particles=trim_particles,
+            model_type=model_type,
+            tokenizer=tokenizer,
+            **overrides,
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path | None = None,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        device: Any = None,
+        dtype: Any = None,
+        engine: EngineName = "auto",
+        trim_particles: Literal["kiwi"] | None = None,
+        model_type: str | None = None,
+        tokenizer: str | Path | None = None,
+        **overrides: Any,
+    ) -> Reader:
+        """A reader for a model folder, a hub id, or (None) the model that the package carries.
+
         Args:
+            name: the folder or hub id.
+            revision: branch, tag or commit of a hub id; None: its main branch.
+            token: of an account that may read the repository; None: ``HF_TOKEN`` or the saved login.
+            cache_dir: where downloads are kept; None: huggingface_hub's own cache.
+            device: "cpu", "cuda", "cuda:1", a number (-1 is the CPU, 0 the first GPU) or a torch.device.
+                Others than the CPU need the torch engine, which "auto" then takes.
+            dtype: "float32", "bfloat16" or torch's own; needs the torch engine, which "auto" then takes.
             engine: "auto" takes what the folder and the installation have.
             trim_particles: see the class.
             model_type: what the model must be, such as "kobert"; None takes what the folder says.
@@ -139,18 +180,33 @@ class Reader:
         from komrc.models import checks, files, hub
         from komrc.tokenization import check_fit, load_tokenizer
 
-        folder = hub.resolve(model)
+        if revision is not None and (name is None or Path(name).expanduser().is_dir()):
+            raise UsageError("a folder has no revisions", where="revision", fix="leave it out")
+        folder = hub.resolve(name, revision=revision, token=token, cache_dir=cache_dir)
         checks.check(folder)
         reader_config = ReaderConfig.load(folder)
-        found = load_tokenizer(folder if tokenizer is None else tokenizer)
+        if tokenizer is None:
+            tokenizer_folder = folder
+        else:
+            tokenizer_folder = hub.resolve(tokenizer, files=files.TOKENIZER, token=token, cache_dir=cache_dir)
+        found = load_tokenizer(tokenizer_folder)
         config = files.read_config(folder)
         where = str(folder if tokenizer is None else tokenizer)
         check_fit(found, config, where, trained_with=Provenance.load(folder).tokenizer_sha256)
         return cls(
             found,
-            load_engine(folder, engine, model_type=model_type),
+            load_engine(folder, engine, model_type=model_type, device=device, dtype=dtype),
             reader_config.fitted(found.model_max_length, overrides),
             trim_particles=trim_particles,
+            folder=folder,
+        )
+
+    def __repr__(self) -> str:
+        windows, decoding = self.config.windows, self.config.decoding
+        return (
+            f"Reader(model={str(self.folder) if self.folder else None!r}, engine={self.engine.name!r}, "
+            f"max_seq_length={windows.max_seq_length}, doc_stride={windows.doc_stride}, "
+            f"max_query_length={windows.max_query_length}, max_answer_length={decoding.max_answer_tokens})"
         )
 
     def read(
@@ -234,6 +290,7 @@ class Reader:
         *,
         top_k: int = 1,
         distinct: bool = False,
+        whole_words: bool = False,
         allow_no_answer: bool | None = None,
         shard: tuple[int, int] = (0, 1),
         advance: Advance = lambda _done: None,
@@ -261,7 +318,13 @@ class Reader:
                 tokens += int(lengths[indices].sum())
                 advance(done + tokens * share_of_token)
             done += len(encoded.examples)
-            yield from self.predict(encoded, top_k=top_k, distinct=distinct, allow_no_answer=allow_no_answer)
+            yield from self.predict(
+                encoded,
+                top_k=top_k,
+                distinct=distinct,
+                whole_words=whole_words,
+                allow_no_answer=allow_no_answer,
+            )
 
     def prepare(self, examples: Sequence[Example]) -> EncodedBatch:
         """Tokenize examples and cut their windows, for ``run``.
@@ -367,6 +430,7 @@ class Reader:
             config or self.config,
             trim_particles=self.trim_particles,
             token_budget=self.token_budget,
+            folder=self.folder,
         )
 
 

@@ -1,6 +1,7 @@
 """Data files to Examples: one set of readers for every command."""
 
 from komrc.data.checks import EVALUATING, EVERYTHING, PREDICTING, REPORTING, SCORING, TRAINING, Needs
+from komrc.data.hf_datasets import from_dataset, to_dataset
 from komrc.data.predictions import read_nbest, read_predictions
 from komrc.data.read import Counts, Loaded, load_squad, read_data, scan_data
 from komrc.data.strict_json import Document, read_json
@@ -16,10 +17,12 @@ __all__ = [
     "Document",
     "Loaded",
     "Needs",
+    "from_dataset",
     "load_squad",
     "read_data",
     "read_json",
     "read_nbest",
     "read_predictions",
     "scan_data",
+    "to_dataset",
 ]

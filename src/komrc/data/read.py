@@ -79,22 +79,44 @@ def read_data(
         StorageError: the file can't be read from the disk.
     """
     loaded = scan_data(path, needs, max_bytes=max_bytes)
-    counts = loaded.counts
-    if loaded.problems and not (skip_invalid and loaded.examples):
-        found = f"{len(loaded.problems):,} problem{'s' if len(loaded.problems) > 1 else ''}"
-        raise DataError(
-            f"{found}; {counts.kept} of {counts.questions} questions are usable",
-            where=str(path),
-            fix="correct them (`komrc data fix` mends what has one meaning)"
-            + (", or leave the questions concerned out with --skip-invalid" if loaded.examples else ""),
-            problems=loaded.problems,
-        )
-    if loaded.problems:
-        log_left_out(str(path), loaded.left_out, counts.questions)
+    refuse_problems(
+        str(path),
+        loaded.problems,
+        kept=loaded.counts.kept,
+        left_out=loaded.left_out,
+        skip_invalid=skip_invalid,
+        fix="correct them (`komrc data fix` mends what has one meaning)"
+        + (", or leave the questions concerned out with --skip-invalid" if loaded.examples else ""),
+    )
     return loaded
 
 
-def log_left_out(path: str, left_out: tuple[str, ...], questions: int) -> None:
+def refuse_problems(
+    where: str,
+    problems: Sequence[Problem],
+    *,
+    kept: int,
+    left_out: Sequence[str],
+    skip_invalid: bool,
+    fix: str,
+) -> None:
+    """Raise DataError with all problems, if there are any.
+
+    With ``skip_invalid``, and where some question is usable, name the questions left out in the log instead.
+    """
+    if not problems:
+        return
+    questions = kept + len(left_out)
+    if skip_invalid and kept:
+        log_left_out(where, left_out, questions)
+        return
+    found = f"{len(problems):,} problem{'s' if len(problems) > 1 else ''}"
+    raise DataError(
+        f"{found}; {kept} of {questions} questions are usable", where=where, fix=fix, problems=problems
+    )
+
+
+def log_left_out(path: str, left_out: Sequence[str], questions: int) -> None:
     """Name the questions that --skip-invalid left out."""
     named = ", ".join(left_out[:_NAMED]) or "none"
     more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""

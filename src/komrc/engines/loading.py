@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from komrc.engines import Engine
 from komrc.engines.onnx_engine import OnnxEngine
@@ -17,18 +17,42 @@ __all__ = ["EngineName", "chosen_engine", "load_engine"]
 
 logger = logging.getLogger(__name__)
 
+_TORCH_OF_DTYPE: dict[str, EngineName] = {"float32": "torch", "bfloat16": "torch-bf16"}
 _Chosen = Literal["torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-bf16"]
 
 
-def load_engine(folder: Path, engine: EngineName = "auto", *, model_type: str | None = None) -> Engine:
+def load_engine(
+    folder: Path,
+    engine: EngineName = "auto",
+    *,
+    model_type: str | None = None,
+    device: Any = None,
+    dtype: Any = None,
+) -> Engine:
     """The engine for a model folder; the log says which one "auto" took.
 
-    ``model_type``: what the model must be, for the torch engine; None takes what the folder says.
+    Args:
+        model_type: what the model must be, for the torch engine; None takes what the folder says.
+        device: where to compute, such as "cpu", "cuda:1", 1 (that GPU), -1 (CPU) or a torch.device. Others
+            than the CPU need the torch engine, which "auto" then takes. None: a GPU where the torch engine
+            finds one.
+        dtype: "float32", "bfloat16" or torch's own, for the torch engine, which "auto" then takes. None: what
+            the engine's name says.
 
-    Raises UsageError for another name, EngineError where its library or its files are missing, ModelError
-    for a damaged model.
+    Raises UsageError for another name, device or dtype, EngineError where the engine's library or its files
+    are missing, ModelError for a damaged model.
     """
+    place = _device_name(device)
+    engine = _with_dtype(engine, dtype)
+    if engine == "auto" and place not in (None, "cpu"):
+        engine = "torch"
     chosen = chosen_engine(folder, engine)
+    if place not in (None, "cpu") and not chosen.startswith("torch"):
+        raise UsageError(
+            f"engine {chosen} computes on the CPU only, not on {place}",
+            where="device",
+            fix='use engine="torch", or leave device out',
+        )
     found: Engine
     match chosen:
         case "onnx" | "onnx-int8":
@@ -36,7 +60,7 @@ def load_engine(folder: Path, engine: EngineName = "auto", *, model_type: str | 
         case "openvino" | "openvino-bf16":
             found = _openvino(folder, chosen)
         case _:
-            found = _torch(folder, chosen, model_type)
+            found = _torch(folder, chosen, model_type, place)
     if engine == "auto":
         logger.info("%s: engine %s", folder, found.name)
     return found
@@ -59,7 +83,30 @@ def chosen_engine(folder: Path, engine: EngineName = "auto") -> _Chosen:
             return "onnx-int8" if graphs == ["onnx-int8"] else "onnx"
 
 
-def _torch(folder: Path, name: Literal["torch", "torch-bf16"], model_type: str | None) -> Engine:
+def _device_name(device: Any) -> str | None:
+    """``device`` as torch spells it."""
+    if isinstance(device, int) and not isinstance(device, bool):
+        return "cpu" if device < 0 else f"cuda:{device}"
+    return None if device is None else str(device)
+
+
+def _with_dtype(engine: EngineName, dtype: Any) -> EngineName:
+    """The engine of this name, or in place of "auto", that computes in ``dtype``."""
+    if dtype is None or dtype == "auto":
+        return engine
+    name = _TORCH_OF_DTYPE.get(str(dtype).removeprefix("torch."))
+    if name is None:
+        raise UsageError(f"can't compute in {dtype}", where="dtype", fix='use "float32" or "bfloat16"')
+    if engine not in ("auto", "torch", name):
+        raise UsageError(
+            f"engine {engine} has a precision of its own", where="dtype", fix=f'use engine="{name}"'
+        )
+    return name
+
+
+def _torch(
+    folder: Path, name: Literal["torch", "torch-bf16"], model_type: str | None, device: str | None
+) -> Engine:
     require(
         *("torch", "transformers"),
         extra="train",
@@ -69,7 +116,7 @@ def _torch(folder: Path, name: Literal["torch", "torch-bf16"], model_type: str |
     )
     from komrc.engines.torch_engine import TorchEngine
 
-    return TorchEngine.load(folder, name, model_type=model_type)
+    return TorchEngine.load(folder, name, model_type=model_type, device=device)
 
 
 def _openvino(folder: Path, name: Literal["openvino", "openvino-bf16"]) -> Engine:

@@ -8,7 +8,7 @@ import torch
 
 from komrc.engines import Batch, Logits
 from komrc.engines.onnx_engine import MICROBATCH_TOKENS
-from komrc.errors import EngineError
+from komrc.errors import EngineError, UsageError
 from komrc.modeling import SpanReader, onednn
 
 if TYPE_CHECKING:
@@ -33,13 +33,22 @@ class TorchEngine:
 
     @classmethod
     def load(
-        cls, folder: Path, name: Literal["torch", "torch-bf16"] = "torch", *, model_type: str | None = None
+        cls,
+        folder: Path,
+        name: Literal["torch", "torch-bf16"] = "torch",
+        *,
+        model_type: str | None = None,
+        device: str | None = None,
     ) -> TorchEngine:
-        """The model of a folder, on the GPU where there is one. Raises ModelError, also for a model that was
-        never trained to mark answers."""
-        gpu, half = torch.cuda.is_available(), name == "torch-bf16"
+        """The model of a folder, on ``device``; None: on the GPU where there is one.
+
+        Raises ModelError, also for a model that was never trained to mark answers, and UsageError for a
+        device that torch doesn't know or this machine doesn't have.
+        """
+        place = _device(device)
+        gpu, half = place.type != "cpu", name == "torch-bf16"
         model = SpanReader.trained(folder, model_type=model_type, attention_dropout=0.0)
-        model.to("cuda" if gpu else "cpu")
+        model.to(place)
         engine = cls(model, precision="bf16" if half else "fp32")
         if half or not gpu:  # on a GPU the kernel for packed windows wants bf16
             model.attention = "packed"
@@ -90,3 +99,20 @@ class TorchEngine:
                 f"PyTorch failed on a batch of {len(batch)} windows ({error})", where=str(device)
             ) from error
         return Logits.of([output.float().cpu().numpy() for output in outputs])
+
+
+def _device(name: str | None) -> torch.device:
+    """The device of this name, once a tensor could be put there. Raises UsageError."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UsageError(
+            f"PyTorch can't use the device {name} ({reason})",
+            where="device",
+            fix='use "cpu", or a device that torch.accelerator shows',
+        ) from error
+    return device

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from functools import cache
 from importlib.resources import files as package_files
@@ -46,6 +46,7 @@ def resolve(
     revision: str | None = None,
     offline: bool | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
+    token: str | bool | None = None,
 ) -> Path:
     """The folder that holds a model's files.
 
@@ -56,6 +57,8 @@ def resolve(
         revision: branch, tag or commit of a hub id.
         offline: use the cache only; None means what ``HF_HUB_OFFLINE`` says.
         cache_dir: the cache; None means huggingface_hub's own.
+        token: of an account that may read the repository; None means what ``HF_TOKEN`` or a login gives,
+            False none at all.
 
     Raises:
         ModelError: the name is neither a folder nor a possible hub id.
@@ -75,9 +78,13 @@ def resolve(
         )
     if offline is None:
         offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
-    found = _snapshot(str(name), files or DOWNLOADED, revision, offline, cache_dir)
+
+    def snapshot(patterns: Sequence[str]) -> Path:
+        return _snapshot(str(name), patterns, revision, offline=offline, cache_dir=cache_dir, token=token)
+
+    found = snapshot(files or DOWNLOADED)
     if files is None and not any(found.glob("*.safetensors")):
-        found = _snapshot(str(name), (*DOWNLOADED, *OLD_WEIGHTS), revision, offline, cache_dir)
+        found = snapshot((*DOWNLOADED, *OLD_WEIGHTS))
     return found
 
 
@@ -85,13 +92,15 @@ def _snapshot(
     name: str,
     patterns: Sequence[str],
     revision: str | None,
+    *,
     offline: bool,
     cache_dir: str | os.PathLike[str] | None,
+    token: str | bool | None,
 ) -> Path:
     import huggingface_hub
 
     endpoint = os.environ.get("HF_ENDPOINT") or None
-    try:
+    with explained_errors(name, revision=revision, offline=offline):
         found = huggingface_hub.snapshot_download(
             name,
             revision=revision,
@@ -100,9 +109,8 @@ def _snapshot(
             local_files_only=offline,
             cache_dir=None if cache_dir is None else os.fspath(cache_dir),
             endpoint=endpoint,
+            token=token,
         )
-    except Exception as error:  # one boundary for all that the library and its HTTP client raise
-        raise _explained(error, name, revision, endpoint or "https://huggingface.co", offline) from error
     _compare_hashes(Path(found), patterns, name)
     return Path(found)
 
@@ -135,9 +143,39 @@ def _has_its_hash(blob: Path, _size: int, _changed: int) -> bool:
     return known is None or known(blob) == blob.name
 
 
-def _explained(error: Exception, name: str, revision: str | None, endpoint: str, offline: bool) -> KomrcError:
+@contextlib.contextmanager
+def explained_errors(
+    name: str, *, what: str = "download", revision: str | None = None, offline: bool = False
+) -> Iterator[None]:
+    """Raise HubError for all that huggingface_hub and its HTTP client raise.
+
+    Args:
+        name: the repository.
+        what: what is done, "download" or "upload".
+        revision: the revision that was asked for.
+        offline: whether the cache alone was asked.
+    """
+    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    try:
+        yield
+    except KomrcError:
+        raise
+    except Exception as error:
+        raise _explained(error, name, what, revision, endpoint=endpoint, offline=offline) from error
+
+
+def _explained(
+    error: Exception, name: str, what: str, revision: str | None, *, endpoint: str, offline: bool
+) -> KomrcError:
     from huggingface_hub import errors
 
+    reason = str(error).strip().split("\n")[0] or type(error).__name__
+    if what == "upload":
+        return HubError(
+            f"the upload to {endpoint} failed ({reason})",
+            where=name,
+            fix="check the name (owner/name) and that HF_TOKEN may write there, then try again",
+        )
     if isinstance(error, errors.GatedRepoError):
         return HubError(
             "the repository is gated",
@@ -163,7 +201,6 @@ def _explained(error: Exception, name: str, revision: str | None, endpoint: str,
             fix="check the path, if you meant a folder; else connect once to download it, "
             "or copy its files into a folder and give that",
         )
-    reason = str(error).strip().split("\n")[0] or type(error).__name__
     return HubError(
         f"the download from {endpoint} failed ({reason})",
         where=name,

@@ -1,4 +1,4 @@
-"""The model card: README.md of a trained model."""
+"""What a run writes into its model card, the README.md of the trained model."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from komrc import __version__
+from komrc import model_card as card
 from komrc.training.options import TrainingOptions
 from komrc.training.resume import RESUME_MAY_CHANGE
 
@@ -37,15 +38,10 @@ def model_card(
     data = [f"- `{name}` (SHA-256 `{digest}`)" for name, digest in data_sha256.items()]
     changed = [f"- {name}: {value}" for name, value in _changed(options).items()]
     facts = [f"- {name}: {value}" for name, value in run_info.items()]
-    return "\n".join(
+    base = _base_name(options.model)
+    return card.model_card(
         [
-            "---",
-            "language: ko",
-            "library_name: komrc",
-            "pipeline_tag: question-answering",
-            "---",
-            "",
-            f"# A Korean extractive reader from {_base_name(options.model)}",
+            f"# A Korean extractive reader from {base}",
             "",
             f"Fine-tuned with KoMRC {__version__}. It marks the answer to a question in a Korean text"
             + (", cut at the exact character." if boundary_head else "."),
@@ -68,18 +64,10 @@ def model_card(
             "",
             *changed,
             "",
-            "## Use",
-            "",
-            "```python",
-            "from komrc import Reader",
-            "",
-            'reader = Reader.load("this/folder")',
-            'print(reader.read("질문", "지문")[0].text)',
-            "```",
-            "",
-            "`AutoModelForQuestionAnswering.from_pretrained` loads it, too, without the boundary head.",
-            "",
-        ]
+            card.USE,
+        ],
+        base=base,
+        metrics=metrics,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from komrc.errors import StorageError
 from komrc.modeling import SpanReader
 from komrc.reader import Prediction
 from komrc.tokenization import ReaderTokenizer
+from komrc.tokenization.saving import save_tokenizer
 from komrc.training import distributed
 from komrc.training.callbacks import Callback
 from komrc.training.evaluator import Evaluation
@@ -82,31 +82,6 @@ def write_results(path: Path, history: Sequence[Mapping[str, float]]) -> None:
         lines.append(f"Step: {entry['step']:.0f}")
         lines += [f" {name} = {entry[name]}" for name in sorted(entry) if name != "step"]
     storage.write_text(path, "\n".join(lines) + "\n")
-
-
-def save_tokenizer(tokenizer: ReaderTokenizer, folder: Path) -> None:
-    """Write tokenizer.json and a tokenizer_config.json that ``AutoTokenizer`` understands."""
-    backend, template = tokenizer.backend, tokenizer.template
-    backend.save(str(folder / "tokenizer.json"))
-    config: dict[str, Any] = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": tokenizer.model_max_length,
-        "pad_token": backend.id_to_token(tokenizer.pad_id),
-        "padding_side": "right",
-        "clean_up_tokenization_spaces": False,
-    }
-    if template.context_type != template.question_type:  # else AutoTokenizer would leave the token types out
-        config["model_input_names"] = ["input_ids", "token_type_ids", "attention_mask"]
-    if template.prefix:
-        config["cls_token"] = backend.id_to_token(template.prefix[0])
-    if template.suffix:
-        config["sep_token"] = backend.id_to_token(template.suffix[0])
-    for name, spellings in (("unk_token", ("[UNK]", "<unk>")), ("mask_token", ("[MASK]", "<mask>"))):
-        in_vocabulary = [text for text in spellings if backend.token_to_id(text) is not None]
-        if in_vocabulary:
-            config[name] = in_vocabulary[0]
-    text = json.dumps(config, ensure_ascii=False, indent=2)
-    (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
 
 
 def save_model(

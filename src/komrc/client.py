@@ -1,0 +1,370 @@
+"""A typed client for the server of ``komrc serve``: ``Client`` and, for asyncio, ``AsyncClient``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, Self, cast, get_args
+
+import httpx
+
+from komrc.errors import InputError, KomrcError, ServerError
+from komrc.types import Answer, Span
+
+DEFAULT_URL = "http://localhost:8888"
+DEFAULT_TIMEOUT = 60.0  # seconds without a byte from the server
+
+ServerState = Literal["ready", "loading", "draining"]
+Progress = Callable[[int, int], None]
+"""Called with the number of windows that are done and the number of all windows."""
+
+_ANSWERS, _READY = "v1/answers", "ready"
+_STREAM = "application/x-ndjson"
+_TIMEOUT, _UNREACHABLE, _FOREIGN = "timeout", "unreachable", "protocol"  # codes of errors without a reply
+
+
+class Client:
+    """Asks a KoMRC server.
+
+    Args:
+        url: the address of the server, with its path where a proxy puts it below one.
+        api_key: the key of ``komrc serve --api-key``.
+        timeout: seconds to wait for a connection, and between two parts of a reply.
+        transport: httpx's transport, for tests and special networks.
+
+    Use it in a ``with`` block, or call ``close``. One object may be used by several threads.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        api_key: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.Client(**_options(url, api_key, timeout), transport=transport)
+
+    def answer(
+        self,
+        question: str,
+        context: str,
+        *,
+        top_k: int = 1,
+        distinct: bool = False,
+        allow_no_answer: bool | None = None,
+        max_answer_tokens: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[Answer]:
+        """The best answers, best first, as ``Reader.read`` gives them.
+
+        Args:
+            question: the question.
+            context: the text that may hold the answer.
+            top_k: answers to return; 1 or more.
+            distinct: leave out an answer that shares a character with a better one.
+            allow_no_answer: whether the empty answer may be the best one; None: as the model was trained.
+            max_answer_tokens: tokens of an answer at most; None: the model's own setting.
+            on_progress: called after each batch of windows, for long texts. The server then has no limit on
+                the whole time of the request.
+
+        Raises InputError for a question or context that the server can't read, ServerError for a server that
+        can't be reached, refuses the request or fails.
+        """
+        (answers,) = self.answer_many(
+            question,
+            context,
+            top_k=top_k,
+            distinct=distinct,
+            allow_no_answer=allow_no_answer,
+            max_answer_tokens=max_answer_tokens,
+            on_progress=on_progress,
+        )
+        return answers
+
+    def answer_many(
+        self,
+        question: str | Sequence[str],
+        context: str | Sequence[str],
+        *,
+        top_k: int = 1,
+        distinct: bool = False,
+        allow_no_answer: bool | None = None,
+        max_answer_tokens: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[list[Answer]]:
+        """The answers to several questions on one context, or to one question on several contexts.
+
+        The lists are in the order of the questions or contexts. Arguments and errors: see ``answer``.
+        """
+        body = _body(
+            question,
+            context,
+            top_k=top_k,
+            distinct=distinct,
+            allow_no_answer=allow_no_answer,
+            max_answer_tokens=max_answer_tokens,
+        )
+        with _translated_errors(self._http.base_url):
+            if on_progress is None:
+                return _answers(self._http.post(_ANSWERS, content=body))
+            with self._http.stream("POST", _ANSWERS, content=body, headers={"accept": _STREAM}) as response:
+                if response.is_error:
+                    response.read()
+                    raise _error(response)
+                for line in response.iter_lines():
+                    if (answers := _answers_of_line(line, on_progress)) is not None:
+                        return answers
+        raise _cut_off()
+
+    def health(self) -> ServerState:
+        """Whether the server takes work: "ready", "loading" or "draining" (it is shutting down).
+
+        Raises ServerError where it can't be reached.
+        """
+        with _translated_errors(self._http.base_url):
+            return _state(self._http.get(_READY))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({str(self._http.base_url)!r})"
+
+
+class AsyncClient:
+    """``Client`` for asyncio. Arguments, results and errors are the same; use it in an ``async with`` block,
+    or await ``close``."""
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        api_key: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.AsyncClient(**_options(url, api_key, timeout), transport=transport)
+
+    async def answer(
+        self,
+        question: str,
+        context: str,
+        *,
+        top_k: int = 1,
+        distinct: bool = False,
+        allow_no_answer: bool | None = None,
+        max_answer_tokens: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[Answer]:
+        """See ``Client.answer``."""
+        (answers,) = await self.answer_many(
+            question,
+            context,
+            top_k=top_k,
+            distinct=distinct,
+            allow_no_answer=allow_no_answer,
+            max_answer_tokens=max_answer_tokens,
+            on_progress=on_progress,
+        )
+        return answers
+
+    async def answer_many(
+        self,
+        question: str | Sequence[str],
+        context: str | Sequence[str],
+        *,
+        top_k: int = 1,
+        distinct: bool = False,
+        allow_no_answer: bool | None = None,
+        max_answer_tokens: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> list[list[Answer]]:
+        """See ``Client.answer_many``."""
+        body = _body(
+            question,
+            context,
+            top_k=top_k,
+            distinct=distinct,
+            allow_no_answer=allow_no_answer,
+            max_answer_tokens=max_answer_tokens,
+        )
+        with _translated_errors(self._http.base_url):
+            if on_progress is None:
+                return _answers(await self._http.post(_ANSWERS, content=body))
+            async with self._http.stream(
+                "POST", _ANSWERS, content=body, headers={"accept": _STREAM}
+            ) as response:
+                if response.is_error:
+                    await response.aread()
+                    raise _error(response)
+                async for line in response.aiter_lines():
+                    if (answers := _answers_of_line(line, on_progress)) is not None:
+                        return answers
+        raise _cut_off()
+
+    async def health(self) -> ServerState:
+        """See ``Client.health``."""
+        with _translated_errors(self._http.base_url):
+            return _state(await self._http.get(_READY))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({str(self._http.base_url)!r})"
+
+
+# --- requests ----------------------------------------------------------------------------------------------
+
+
+def _options(url: str, api_key: str | None, timeout: float) -> dict[str, Any]:
+    headers = {"accept": "application/json", "content-type": "application/json"}
+    if api_key is not None:
+        headers["authorization"] = f"Bearer {api_key}"
+    return {"base_url": url, "headers": headers, "timeout": timeout}
+
+
+def _body(question: str | Sequence[str], context: str | Sequence[str], **options: object) -> bytes:
+    """The JSON body of a request, UTF-8. Raises InputError."""
+    values = {
+        "question": question if isinstance(question, str) else list(question),
+        "context": context if isinstance(context, str) else list(context),
+        **options,
+    }
+    try:
+        return json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            "the text holds half of a surrogate pair", fix="decode it as UTF-8 or UTF-16 again"
+        ) from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"question and context must be text ({error})") from error
+
+
+# --- replies -----------------------------------------------------------------------------------------------
+
+
+def _answers(response: httpx.Response) -> list[list[Answer]]:
+    """The answers in a whole reply. Raises the error that it reports."""
+    if response.is_error:
+        raise _error(response)
+    with _parsing():
+        return _answers_in(response.json())
+
+
+def _answers_of_line(line: str, on_progress: Progress) -> list[list[Answer]] | None:
+    """The answers, if this line of a streamed reply holds them. Raises the error that it reports."""
+    progress: tuple[int, int] | None = None
+    with _parsing():
+        value = json.loads(line)
+        if "result" in value:
+            return _answers_in(value["result"])
+        if "failure" in value:
+            failure = value["failure"]
+            raise _error_of(failure["code"], failure["error"], failure.get("field"))
+        progress = int(value["progress"]["done"]), int(value["progress"]["total"])
+    on_progress(*progress)
+    return None
+
+
+def _answers_in(value: Mapping[str, Any]) -> list[list[Answer]]:
+    return [[_answer(entry) for entry in result["answers"]] for result in value["results"]]
+
+
+def _answer(value: Mapping[str, Any]) -> Answer:
+    whole = value["untrimmed"]
+    untrimmed = Span(whole["start"], whole["end"]) if whole else None
+    return Answer(value["text"], value["start"], value["end"], value["score"], untrimmed)
+
+
+def _state(response: httpx.Response) -> ServerState:
+    """The state in a reply of /ready, which is 503 for two of the three."""
+    with _parsing():
+        value = response.json()
+        if value.get("status") in get_args(ServerState):
+            return cast(ServerState, value["status"])
+    raise _error(response)
+
+
+@contextmanager
+def _parsing() -> Iterator[None]:
+    """Raise ServerError for a reply that is not of the known form."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ServerError(
+            f"the reply is not one of a KoMRC server ({error!r})",
+            fix="check the address, and that server and client have the same version",
+            code=_FOREIGN,
+        ) from error
+
+
+# --- errors ------------------------------------------------------------------------------------------------
+
+
+def _error(response: httpx.Response) -> KomrcError:
+    """The error in a reply whose status reports one."""
+    try:
+        value = response.json()
+        code, message, field = str(value["code"]), str(value["error"]), value.get("field")
+    except (ValueError, KeyError, TypeError, AttributeError):  # a proxy's own page
+        code, message, field = "http", f"the server answered {response.status_code}", None
+    after = response.headers.get("retry-after", "")
+    return _error_of(
+        code,
+        message,
+        field,
+        status=response.status_code,
+        retry_after=int(after) if after.isdecimal() else None,
+    )
+
+
+def _error_of(
+    code: str, message: str, field: str | None, *, status: int | None = None, retry_after: int | None = None
+) -> KomrcError:
+    """InputError for what is wrong with the request's values, else ServerError."""
+    if code == InputError.code:
+        return InputError(message, where=field)
+    return ServerError(message, where=field, code=code, http_status=status, retry_after=retry_after)
+
+
+def _cut_off() -> ServerError:
+    return ServerError("the reply ended before the answers came", fix="ask again", code=_UNREACHABLE)
+
+
+@contextmanager
+def _translated_errors(url: httpx.URL) -> Iterator[None]:
+    """Turn what httpx raises into ServerError."""
+    where = str(url)
+    try:
+        yield
+    except httpx.TimeoutException as error:
+        raise ServerError(
+            f"no reply in time ({type(error).__name__})",
+            where=where,
+            fix="give Client a larger timeout, or on_progress for a long text",
+            code=_TIMEOUT,
+        ) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ServerError(
+            f"the server can't be reached ({error})",
+            where=where,
+            fix="check the address, and that komrc serve runs there",
+            code=_UNREACHABLE,
+        ) from error
