@@ -11,7 +11,7 @@ import pytest
 
 from komrc import errors
 from komrc.errors import DataError, KomrcError, MissingPackageError, Problem, UsageError, require
-from komrc.serving.errors import RefusedError, queue_full
+from komrc.serving.errors import RejectedError, queue_full
 
 FOUND = Problem("$.data[0]", "no context", "add one", "q1")
 
@@ -47,10 +47,10 @@ def test_an_error_arrives_as_it_was(way: Callable[[KomrcError], KomrcError], err
 
 
 def test_the_class_of_a_module_that_was_not_imported_survives() -> None:
-    made = errors.to_json(RefusedError(503, "loading", "not yet", fix="wait"))
-    assert made["classes"][0] == "komrc.serving.errors:RefusedError"
+    made = errors.to_json(RejectedError(503, "loading", "not yet", fix="wait"))
+    assert made["classes"][0] == "komrc.serving.errors:RejectedError"
     found = errors.from_json(made)
-    assert (type(found), found.http_status) == (RefusedError, 503)
+    assert (type(found), found.http_status) == (RejectedError, 503)
 
 
 def test_a_class_that_is_unknown_here_becomes_its_base() -> None:
