@@ -1,4 +1,4 @@
-"""The benchmarks of docs/benchmarks.md.
+"""The benchmarks of docs/results/benchmarks.md.
 
   python -m benchmarks                    everything: about 40 minutes on 2 cores
   python -m benchmarks --quick            every part but the slowest, small: about 3 minutes, nothing to quote
@@ -281,13 +281,13 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=PARTS, help="this part (repeatable)")
     parser.add_argument("--work", type=Path, default=ROOT / "work/bench", help="for environments and models")
     parser.add_argument(
-        "--output", type=Path, help="folder of the report (default: docs, or the work folder with --quick)"
+        "--output", type=Path, help="folder of the report (default: docs/results, or the work folder)"
     )
     args = parser.parse_args()
     run = Run(args.quick, args.work.resolve())
     run.work.mkdir(parents=True, exist_ok=True)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    output = args.output or (run.work / "quick" if args.quick else ROOT / "docs")
+    output = args.output or (run.work / "quick" if args.quick else ROOT / "docs/results")
     figures = report.read(output)
     names = args.only or [name for name in PARTS if not (args.quick and name in SLOW)]
     for name in names:

@@ -190,7 +190,7 @@ def korquad_work(*, mean: float = 1.0, beside: float = 0.0) -> Work:
 
 
 def shares(count: int) -> str:
-    """The table of docs/scale.md that holds for any machine."""
+    """The table of docs/results/scale.md that holds for any machine."""
     work = korquad_work()
     say(
         f"{len(work.tokens)} questions; reading times: mean 1, standard deviation {work.alone.std():.2f}, "

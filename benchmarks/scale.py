@@ -6,7 +6,7 @@ Each --machine is a name, the questions it answers in a second, the milliseconds
 asked alone, and its price for an hour. The first two are what `python -m benchmarks.queueing --check` calls
 capacity_per_second and alone_ms on that machine, with the questions that are used here, too; the price is on
 your own bill. Without a --machine only what a question takes on this machine is measured: some seconds.
---write puts the tables into docs/scale.md.
+--write puts the tables into docs/results/scale.md.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def carried(figures: dict[str, Any]) -> str:
 
 
 def block(figures: dict[str, Any], machines: Sequence[Machine], within: float) -> str:
-    """The marked part of docs/scale.md."""
+    """The marked part of docs/results/scale.md."""
     m = figures["machine"]
     where = (
         f"`python -m benchmarks.scale`, {m['date']}; {m['processor']}, {m['cores']} cores; load before: "
@@ -189,14 +189,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--p99", type=float, default=0.5, help="seconds (default: 0.5)")
     parser.add_argument("--questions", type=int, default=400, help="that are asked (default: 400)")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/scale.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/results/scale.md")
     args = parser.parse_args(argv)
     machines = [Machine(name, float(a), float(b) / 1000, float(c)) for name, a, b, c in args.machine]
     say("asking questions")
     text = block(footprint(args.questions), machines, args.p99)
     print(text)
     if args.write:
-        page = ROOT / "docs/scale.md"
+        page = ROOT / "docs/results/scale.md"
         before, rest = page.read_text(encoding="utf-8").split(BEGIN, 1)
         write_text(page, f"{before}{BEGIN}\n\n{text}\n{END}{rest.split(END, 1)[1]}")
     return 0

@@ -1,6 +1,6 @@
 """The long forms of the tests in this folder; ``make torture`` runs them and prints what they found.
 
-python tests/reliability/torture.py                       every part, as in docs/reliability.md
+python tests/reliability/torture.py                       every part, as in docs/results/reliability.md
 python tests/reliability/torture.py kills --points 50 --seed 1    one part, shorter, at other moments
 """
 
@@ -361,7 +361,7 @@ def mutations(work: Path, points: int, seed: int) -> Result:
     }
 
 
-# Part -> what it does, and how many points docs/reliability.md has of it.
+# Part -> what it does, and how many points docs/results/reliability.md has of it.
 PARTS: dict[str, tuple[Callable[[Path, int, int], Result], int]] = {
     "kills": (kills, 200),
     "damage": (damage, 200),

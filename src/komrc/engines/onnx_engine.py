@@ -32,7 +32,7 @@ _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _CPU_QUOTA_V1 = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
 OUTPUTS = ("start", "end", "drop_front", "drop_back")
 # Padded tokens of a microbatch. On a CPU a few hundred keep every core busy, and more of them only move
-# activations out of the caches (docs/benchmarks.md).
+# activations out of the caches (docs/lab-notes/engines.md).
 MICROBATCH_TOKENS = 640
 
 
@@ -40,7 +40,7 @@ class OnnxEngine:
     """Runs an ONNX graph on the CPU.
 
     A graph without the input ``attention_mask`` gets its windows one at a time, without padding: a single one
-    with all threads, several with a thread each, since together they are done sooner so (docs/benchmarks.md).
+    with all threads, several with a thread each, which is faster (docs/lab-notes/engines.md).
 
     Args:
         path: the graph. Inputs int64 [B, L]: ``input_ids`` and, where the model has them,

@@ -1,8 +1,8 @@
 """ONNX nodes that compute a linear layer in int8, each token's activations with a scale of their own.
 
 One scale for a whole window, as ONNX Runtime's own dynamic quantization has it, lets the largest token
-decide the precision of all others; docs/benchmarks.md has the accuracy and the speed of both. A token's
-result doesn't depend on what else is in the batch.
+decide the precision of all others; docs/lab-notes/engines.md has the accuracy and the speed of both. A
+token's result doesn't depend on what else is in the batch.
 """
 
 from __future__ import annotations

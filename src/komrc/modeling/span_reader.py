@@ -40,7 +40,7 @@ def boundary_layer(layers: int) -> int:
     """After how many of an encoder's layers the boundary head reads a token's state.
 
     A third: there the state still holds what the token is made of, and its neighbours already. In a trained
-    reader's last layer it no longer does (docs/results.md has the figures).
+    reader's last layer it no longer does (docs/lab-notes/embedded-reader.md has the figures).
     """
     return max(1, layers // 3)
 
