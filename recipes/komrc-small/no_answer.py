@@ -3,8 +3,8 @@
     python recipes/komrc-small/no_answer.py --source ../shared/data --output work/data
 
 Writes for step 6 ``korean-a.json`` (1,400 of the Korean questions), ``klue.json`` (nine of ten articles of
-KLUE-MRC's Wikipedia part) and ``negatives-a.json`` (2,000 questions beside passages without their answer); for
-step 7 ``everyday.json`` (two questions of each passage of data/everyday), ``korean-c.json`` and
+KLUE-MRC's Wikipedia part) and ``negatives-a.json`` (2,000 questions beside passages without their answer);
+for step 7 ``everyday.json`` (two questions of each passage of data/everyday), ``korean-c.json`` and
 ``negatives-c.json``; for choosing ``klue-dev.json`` (the other articles), ``negatives-dev.json`` and
 ``everyday-dev.json``.
 """
@@ -17,9 +17,9 @@ import random
 import sys
 from pathlib import Path
 
-from data import DEVELOPMENT_EVERY, Article, articles, only, with_prefix
 from negatives import negatives
 
+from data import DEVELOPMENT_EVERY, Article, articles, only, with_prefix
 from komrc.storage import write_json
 
 ROOT = Path(__file__).resolve().parents[2]

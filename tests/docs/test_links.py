@@ -45,6 +45,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_pages_that_the_repository_names_exist() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout")
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in files.split():
         path = ROOT / name
