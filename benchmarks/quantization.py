@@ -22,8 +22,8 @@ from benchmarks.workload import questions, spread
 from komrc import load_squad
 from komrc.config import ReaderConfig, WindowConfig
 from komrc.engines.onnx_engine import OnnxEngine
-from komrc.export.quantize import quantize_graph
-from komrc.export.trace import optimize, write_graph
+from komrc.exporting.quantize import quantize_graph
+from komrc.exporting.trace import optimize, write_graph
 from komrc.metrics import korquad
 from komrc.modeling import SpanReader
 from komrc.models import hub

@@ -50,8 +50,8 @@ def kobert(folder: Path) -> Path:
     import torch
     from transformers import BertConfig, BertForQuestionAnswering
 
-    from komrc.export.quantize import quantize_graph
-    from komrc.export.trace import optimize, write_graph
+    from komrc.exporting.quantize import quantize_graph
+    from komrc.exporting.trace import optimize, write_graph
     from komrc.modeling import SpanReader
     from komrc.tokenization import load_tokenizer
 

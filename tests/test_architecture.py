@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src/komrc"
 PICTURE = ROOT / "docs/architecture.md"
 TORCH = ("torch", "transformers", "accelerate")
-TORCH_ROOMS = ("modeling", "training", "export", "engines.torch_engine")
+TORCH_ROOMS = ("modeling", "training", "exporting", "engines.torch_engine")
 
 
 def layers() -> dict[str, int]:

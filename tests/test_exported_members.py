@@ -44,6 +44,7 @@ def test_exported_members() -> None:
         "UsageError",
         "__version__",
         "evaluate",
+        "export",
         "from_dataset",
         "load_squad",
         "to_dataset",

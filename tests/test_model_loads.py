@@ -18,7 +18,7 @@ from komrc import evaluation, storage
 from komrc.cli import main
 from komrc.config import Provenance, ReaderConfig
 from komrc.errors import KomrcError, ModelError, UsageError
-from komrc.export import export_model
+from komrc.exporting import export
 from komrc.predicting.model_ref import ModelRef
 from komrc.reader import Reader
 from komrc.serving.loading import load as load_for_serving
@@ -74,7 +74,7 @@ def loads(folder: Path, data: Path, out: Path) -> dict[str, Callable[[], object]
         "predict": lambda: ModelRef.of(str(folder), engine="torch").load(),
         "evaluate": lambda: evaluation.predict([EXAMPLE], str(folder), "torch"),
         "serve": lambda: load_for_serving(ServeOptions(model=str(folder), engine="torch")),
-        "export": lambda: export_model(folder, out / "onnx", data=data),
+        "export": lambda: export(folder, out / "onnx", data=data),
         "run_squad": lambda: evaluate_models(
             TrainingOptions(model=str(folder), output_dir=str(out / "e"), **options),
             [str(folder)],

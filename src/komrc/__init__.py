@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from komrc.evaluation import evaluate
+    from komrc.exporting import export
     from komrc.modeling.auto_model import SpanReaderConfig, SpanReaderForQuestionAnswering
     from komrc.reader import Prediction, Reader
     from komrc.tokenization.kobert import KoBertTokenizer
@@ -56,6 +57,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "evaluate",
+    "export",
     "from_dataset",
     "load_squad",
     "to_dataset",
@@ -71,6 +73,7 @@ _EXPORTS = {
         "ModelError", "ServerError", "StorageError", "TrainingError", "UsageError",
     ),
     "komrc.evaluation": ("evaluate",),
+    "komrc.exporting": ("export",),
     "komrc.modeling.auto_model": ("SpanReaderConfig", "SpanReaderForQuestionAnswering"),
     "komrc.reader": ("Prediction", "Reader"),
     "komrc.tokenization.kobert": ("KoBertTokenizer",),

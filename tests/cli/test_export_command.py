@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from komrc import cli, export
+from komrc import cli, exporting
 
 
 def test_the_report_is_json_on_stdout_and_the_steps_are_on_stderr(
@@ -17,12 +17,12 @@ def test_the_report_is_json_on_stdout_and_the_steps_are_on_stderr(
     scores = {"fp32": {"exact_match": 70.0, "f1": 80.0}, "int8": {"exact_match": 69.9, "f1": 80.1}}
     asked = {}
 
-    def exporting(model: str, output: Path, **options: object) -> export.Report:
+    def stand_in(model: str, output: Path, **options: object) -> exporting.Report:
         asked.update(options, model=model, output=output)
         options["say"]("quantizing")  # type: ignore[operator]
-        return export.Report("model-int8.onnx", 20, 1e-5, 64, 66, scores)
+        return exporting.Report("model-int8.onnx", 20, 1e-5, 64, 66, scores)
 
-    monkeypatch.setattr(export, "export_model", exporting)
+    monkeypatch.setattr(exporting, "export", stand_in)
     code = cli.main(
         ["export", "--model", "m", "--output", str(tmp_path), "--quantize", "int8", "--max-em-drop", "0.2"]
     )

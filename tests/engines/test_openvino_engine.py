@@ -22,7 +22,7 @@ from komrc.engines.loading import load_engine  # noqa: E402
 from komrc.engines.onnx_engine import OnnxEngine  # noqa: E402
 from komrc.engines.openvino_engine import OpenVinoEngine  # noqa: E402
 from komrc.errors import EngineError  # noqa: E402
-from komrc.export.trace import optimize, write_graph  # noqa: E402
+from komrc.exporting.trace import optimize, write_graph  # noqa: E402
 from komrc.modeling import SpanReader  # noqa: E402
 
 SMALL: dict[str, Any] = {

@@ -49,9 +49,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Export; returns the exit code."""
     require("torch", "transformers", extra="train", purpose="the export")
-    from komrc.export import export_model, report_json
+    from komrc.exporting import export, report_json
 
-    report = export_model(
+    report = export(
         args.model,
         args.output,
         quantize=args.quantize,

@@ -19,9 +19,9 @@ from komrc.data import load_squad
 from komrc.engines import Batch
 from komrc.engines.onnx_engine import OnnxEngine
 from komrc.errors import ModelError, UsageError
-from komrc.export import OPSET, export_model
-from komrc.export.quantize import quantize_graph
-from komrc.export.trace import optimize, write_graph
+from komrc.exporting import OPSET, export
+from komrc.exporting.quantize import quantize_graph
+from komrc.exporting.trace import optimize, write_graph
 from komrc.modeling import SpanReader
 from komrc.models import hub
 from komrc.reader import Reader
@@ -106,13 +106,13 @@ def traced_before(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def copying(_: SpanReader, path: Path) -> None:
         path.write_bytes((exported / "model.onnx").read_bytes())
 
-    monkeypatch.setattr("komrc.export.trace.write_graph", copying)
+    monkeypatch.setattr("komrc.exporting.trace.write_graph", copying)
 
 
 @pytest.fixture(scope="module")
 def exported(random_reader: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("exports") / "fp32"
-    report = export_model(random_reader, output)
+    report = export(random_reader, output)
     assert report.max_difference <= 1e-4
     assert report.scores.keys() == {"fp32"}
     return output
@@ -161,9 +161,9 @@ def test_int8_that_loses_more_than_allowed_is_refused(
 ) -> None:
     output = tmp_path / "int8"
     with pytest.raises(ModelError, match=r"points of EM worse than fp32 .* against 100\.00 on \d+ questions"):
-        export_model(random_reader, output, quantize="int8", data=answered, max_em_drop=0.0)
+        export(random_reader, output, quantize="int8", data=answered, max_em_drop=0.0)
     assert list(tmp_path.iterdir()) == []  # nothing half done is left
-    report = export_model(random_reader, output, quantize="int8", data=answered, max_em_drop=100.0)
+    report = export(random_reader, output, quantize="int8", data=answered, max_em_drop=100.0)
     assert report.scores["fp32"]["exact_match"] == 100
     assert 0 < report.scores["int8"]["exact_match"] < 100
     assert Reader.load(output, engine="onnx").engine.name == "onnx-int8"
@@ -180,16 +180,16 @@ def test_an_export_that_computes_something_else_is_refused(
         bias.CopyFrom(onnx.numpy_helper.from_array(np.full(2, 0.01, np.float32), bias.name))
         onnx.save(graph, str(path))
 
-    monkeypatch.setattr("komrc.export.trace.optimize", damaging)
+    monkeypatch.setattr("komrc.exporting.trace.optimize", damaging)
     output = tmp_path / "onnx"
     with pytest.raises(ModelError, match=r"differs from torch's by 0\.01"):
-        export_model(random_reader, output)
+        export(random_reader, output)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_tolerance_that_makes_no_sense_is_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--max-em-drop"):
-        export_model(None, tmp_path / "onnx", max_em_drop=-1)
+        export(None, tmp_path / "onnx", max_em_drop=-1)
 
 
 @pytest.mark.parametrize("name", ["model", "model/../model", "link", "."])
@@ -203,7 +203,7 @@ def test_an_export_over_its_own_model_is_refused(
     monkeypatch.chdir(tmp_path)
     for source in ("model", "link"):
         with pytest.raises(UsageError, match="input"):
-            export_model(source, Path(name))
+            export(source, Path(name))
     assert (tmp_path / "model/model.safetensors").read_text() == "{}"
 
 
@@ -213,9 +213,9 @@ def test_an_export_over_weights_that_the_model_links_to_is_refused(tmp_path: Pat
     (tmp_path / "weights/model.safetensors").write_text("{}")
     (tmp_path / "model/model.safetensors").symlink_to("../weights/model.safetensors")
     with pytest.raises(UsageError, match="holds an input"):
-        export_model(tmp_path / "model", tmp_path / "weights")
+        export(tmp_path / "model", tmp_path / "weights")
 
 
 def test_an_export_is_a_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="folder"):
-        export_model(None, tmp_path / "model.onnx")
+        export(None, tmp_path / "model.onnx")

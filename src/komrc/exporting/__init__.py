@@ -18,8 +18,8 @@ from komrc import overwriting
 from komrc.config import Provenance, ReaderConfig
 from komrc.data import load_squad
 from komrc.errors import ModelError, UsageError, require
-from komrc.export import check, trace
-from komrc.export.quantize import quantize_graph
+from komrc.exporting import check, trace
+from komrc.exporting.quantize import quantize_graph
 from komrc.modeling import SpanReader
 from komrc.modeling.int8_nodes import OPSET
 from komrc.models import checks, hub
@@ -46,7 +46,7 @@ class Report:
     scores: dict[str, dict[str, float]]
 
 
-def export_model(
+def export(
     model: str | Path | None,
     output: Path,
     *,
