@@ -12,13 +12,14 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from komrc import errors
 from komrc.errors import KomrcError, TrainingError
@@ -64,6 +65,28 @@ def init(*, on_cpu: bool, timeout: int) -> None:
         dist.init_process_group(backend, timeout=limit)
 
 
+def choose_device(*, on_cpu: bool) -> torch.device:
+    """The CPU, or the GPU of this process."""
+    if on_cpu:
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
+
+
+def wrap(model: nn.Module) -> nn.Module:
+    """The model, on its device, with its gradients averaged over the processes in each backward pass."""
+    if world_size() == 1:
+        return model
+    device = next(model.parameters()).device
+    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+
+
+def no_sync(wrapped: nn.Module) -> AbstractContextManager[None]:
+    """A context in which backward passes accumulate gradients and leave them to a later one to average."""
+    return wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) else nullcontext()
+
+
 def _own_store(limit: timedelta) -> Any:
     """A store of rank 0, where the processes find each other's addresses.
 
@@ -106,6 +129,11 @@ def gather_json(value: Any) -> list[Any]:
     dist.all_gather(parts, torch.cat([data, torch.zeros(longest - len(data), dtype=torch.uint8)]))
     pairs = zip(parts, sizes, strict=True)
     return [json.loads(part[: int(size)].numpy().tobytes()) for part, size in pairs]
+
+
+def mean(value: float) -> float:
+    """The mean of all processes' values, in float32."""
+    return float(torch.tensor(gather_json(value)).mean())
 
 
 def all_reduce_max(value: int) -> int:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import send_to_device, set_seed
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
@@ -36,8 +35,7 @@ class TrainingLoop:
 
     Args:
         options: of the run.
-        accelerator: gives the device, and the wrapping for several processes.
-        model: to train.
+        model: to train, on its device.
         dataset, sampler: windows, and which of them form each batch.
         loss: of a batch.
         optimizer, scheduler: of the model's parameters.
@@ -55,7 +53,6 @@ class TrainingLoop:
     def __init__(
         self,
         options: TrainingOptions,
-        accelerator: Accelerator,
         model: SpanReader,
         *,
         dataset: WindowDataset,
@@ -71,15 +68,15 @@ class TrainingLoop:
         run_settings: dict[str, Any],
     ) -> None:
         self.options = options
-        self.accelerator = accelerator
         self.model = model
+        self.device = next(model.parameters()).device
         self.sampler = sampler
         self.loader = DataLoader(
             dataset,
             batch_sampler=sampler,
             collate_fn=_unchanged,
             num_workers=options.dataloader_workers,
-            pin_memory=accelerator.device.type == "cuda",
+            pin_memory=self.device.type == "cuda",
             # Its own generator: what the loader draws must not change the generator of dropout.
             generator=torch.Generator().manual_seed(options.seed),
         )
@@ -93,8 +90,8 @@ class TrainingLoop:
         self.save_model = save_model
         self.run_settings = run_settings
         self.best: Evaluation | None = None
-        self.wrapped = accelerator.prepare_model(model)
-        self.loss_since_log = torch.tensor(0.0, device=accelerator.device)
+        self.wrapped = distributed.wrap(model)
+        self.loss_since_log = torch.tensor(0.0, device=self.device)
 
     def run(self, checkpoint: Path | None) -> None:
         """Take the steps that are left; a signal ends it after a step, with a checkpoint.
@@ -141,22 +138,22 @@ class TrainingLoop:
 
     def _step(self, batches: Sequence[Tensors]) -> None:
         """Forward and backward pass of each batch, then one step of the optimizer."""
-        state, device = self.state, self.accelerator.device
+        state = self.state
         for n, batch in enumerate(batches, 1):
             for callback in self.callbacks:
                 callback.on_batch(state, batch)
             state.tokens_seen += batch["tokens"]
             last = n == len(batches)
-            with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+            with nullcontext() if last else distributed.no_sync(self.wrapped):
                 # The gradients of the processes are averaged; the factor turns the average into a sum.
                 loss = (
-                    self.loss(self.wrapped, send_to_device(batch, device))
+                    self.loss(self.wrapped, send_to_device(batch, self.device))
                     * distributed.world_size()
                     / len(batches)
                 )
-                self.accelerator.backward(loss)
+                loss.backward()  # type: ignore[no-untyped-call]
             self.loss_since_log += loss.detach()
-        self.gradient_norm = self.accelerator.clip_grad_norm_(
+        self.gradient_norm = torch.nn.utils.clip_grad_norm_(
             self.wrapped.parameters(), self.options.max_grad_norm or math.inf
         )
         self.learning_rate = float(self.scheduler.get_last_lr()[0])
@@ -204,7 +201,7 @@ class TrainingLoop:
     def _log(self) -> None:
         """Log the mean loss since the last log line."""
         state = self.state
-        loss = float(self.accelerator.gather(self.loss_since_log).mean())
+        loss = distributed.mean(self.loss_since_log.item())
         self.loss_since_log.zero_()
         metrics = {
             "loss": loss / (state.step - state.last_logged_step),

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 from numpy.typing import NDArray
 
 from komrc.config import Provenance, ReaderConfig
@@ -63,15 +61,13 @@ class Setup:
     windows: TrainingWindows
 
 
-def start_processes(options: TrainingOptions) -> Accelerator:
-    """Connect the processes that torchrun started; choose the device and the CPU threads."""
+def start_processes(options: TrainingOptions) -> torch.device:
+    """Connect the processes that torchrun started; set the CPU threads. Returns this process's device."""
     on_cpu = options.no_cuda or not torch.cuda.is_available()
     distributed.init(on_cpu=on_cpu, timeout=options.ddp_timeout)
-    kwargs = DistributedDataParallelKwargs(find_unused_parameters=False)
-    accelerator = Accelerator(cpu=on_cpu, mixed_precision="no", kwargs_handlers=[kwargs])
     if options.cpu_threads:
         torch.set_num_threads(options.cpu_threads)
-    return accelerator
+    return distributed.choose_device(on_cpu=on_cpu)
 
 
 def prepare(

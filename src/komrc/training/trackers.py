@@ -12,6 +12,7 @@ from accelerate.tracking import GeneralTracker, MLflowTracker, TensorBoardTracke
 
 from komrc.errors import require
 from komrc.modeling import SpanReader
+from komrc.training import distributed
 from komrc.training.callbacks import Callback
 from komrc.training.options import TrainingOptions
 from komrc.training.state import TrainingState
@@ -35,6 +36,8 @@ class TrackerCallback(Callback):
 
     def on_start(self, state: TrainingState, model: SpanReader, options: TrainingOptions) -> None:
         """Start the tracker and send the options."""
+        if not distributed.is_rank0():
+            return
         self._tracker.start()
         self._started = True
         values = dataclasses.asdict(options)
@@ -44,6 +47,8 @@ class TrackerCallback(Callback):
 
     def on_log(self, state: TrainingState, metrics: dict[str, float]) -> None:
         """Send ``train/loss``, ``eval/f1`` and so on, and the epoch."""
+        if not self._started:
+            return
         named = {
             f"eval/{name.removeprefix('eval_')}" if name.startswith("eval_") else f"train/{name}": value
             for name, value in {**metrics, "epoch": state.epoch}.items()

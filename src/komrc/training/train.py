@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from accelerate import Accelerator
+import torch
 from accelerate.utils import set_seed
 
 from komrc import storage
@@ -89,12 +89,12 @@ def train(
     with signals.stop_on_signals() as stop:
         try:
             with distributed.lost_process_errors(), ExitStack() as guard:
-                accelerator = setup.start_processes(options)
+                device = setup.start_processes(options)
                 distributed.on_rank0(lambda: resume.check_output(options, output))
                 distributed.on_rank0(lambda: guard.enter_context(checkpoints.locked(output)))
                 result = _train(
                     options,
-                    accelerator,
+                    device,
                     stop,
                     output=output,
                     result_folder=result_folder or output,
@@ -122,7 +122,7 @@ def train(
 
 def _train(
     options: TrainingOptions,
-    accelerator: Accelerator,
+    device: torch.device,
     stop: StopRequest,
     *,
     output: Path,
@@ -132,7 +132,7 @@ def _train(
     callbacks: Sequence[Callback],
 ) -> TrainingResult:
     begin = time.monotonic()
-    device, rank, world_size = accelerator.device, distributed.rank(), distributed.world_size()
+    rank, world_size = distributed.rank(), distributed.world_size()
     reports = trackers.build_trackers(options, output)
 
     # Data, model, tokenizer and windows.
@@ -187,7 +187,6 @@ def _train(
             )
         loop = TrainingLoop(
             options,
-            accelerator,
             model,
             dataset=dataset,
             sampler=sampler,
