@@ -34,6 +34,7 @@ from komrc.types import Span
 from komrc.windows import Windows, in_visible_text
 
 _CELLS_AT_ONCE = 1_500_000  # spans in memory at a time, about 6 MB each array
+_MOST_SPANS = 100_000  # looked at for an example: in a text of one grapheme cluster all are one answer
 _STAND_INS = 20  # best spans among which one with whole pairs of marks is looked for
 _WORSE = 3.0  # by how much its logit may be less: it is up to 20 times less probable
 
@@ -196,7 +197,7 @@ def _rank(
         for row, b in enumerate(examples.tolist()):
             before = kept.get(b, [])
             ranked = _settled(edges, row, least[row], total[b], config)
-            done = least[row] == NEVER
+            done = least[row] == NEVER or n >= _MOST_SPANS
             if b not in stand_ins and (done or len(ranked) >= _STAND_INS):
                 halves = contexts[b].marks.halves
                 stand_ins[b] = [c for c in ranked[:_STAND_INS] if not halves(c.start, c.end)]

@@ -193,10 +193,13 @@ class Spans:
         more: NDArray[np.int64],
     ) -> NDArray[np.int64]:
         """Where the start tokens of these spans are, in the window that gives the span its best logit."""
+        window_of = tokens.window_of[examples]
+        last, most = _covering(tokens, window_of, token)
         best = np.full(token.shape, NEVER)
         place = np.zeros(token.shape, np.int64)
-        for window in tokens.window_of[examples].T[:, :, None]:  # of one rank, [B, 1]
-            inside = (window >= 0) & (token >= tokens.window_first[window])
+        for rank in (last - back for back in range(most - 1, -1, -1)):  # the earliest window first
+            window = np.take_along_axis(window_of, np.maximum(rank, 0), axis=1)
+            inside = (rank >= 0) & (window >= 0) & (token >= tokens.window_first[window])
             inside &= token + more < tokens.window_first[window] + tokens.window_length[window]
             at = np.where(inside, tokens.window_begin[window] + token - tokens.window_first[window], 0)
             value = np.where(inside, self.start[at] + self.end[np.where(inside, at + more, 0)], NEVER)
@@ -232,6 +235,21 @@ class Found:
     first: NDArray[np.int64]  # [B, n], the start token's place among the Tokens
     last: NDArray[np.int64]  # [B, n]
     value: NDArray[np.float32]  # [B, n], as in the band, descending; -inf where there are fewer
+
+
+def _covering(
+    tokens: Tokens, window_of: NDArray[np.int64], token: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], int]:
+    """For each token [B, n] the rank of the last window that begins at it or before; how many windows hold
+    the same token at most. A long text has thousands of windows, but a token is in a few of them."""
+    last, most = np.zeros(token.shape, np.int64), 1
+    for b, windows in enumerate(window_of):
+        own = windows[windows >= 0]
+        first, end = tokens.window_first[own], tokens.window_first[own] + tokens.window_length[own]
+        last[b] = np.searchsorted(first, token[b], side="right") - 1
+        overlap = np.arange(1, len(own) + 1) - np.searchsorted(end, first, side="right")
+        most = max(most, int(overlap.max(initial=1)))
+    return last, most
 
 
 def _best_drop(drop: NDArray[np.float32], size: NDArray[np.int32]) -> NDArray[np.float32]:
