@@ -5,7 +5,8 @@
 Writes for step 6 ``korean-a.json`` (1,400 of the Korean questions), ``klue.json`` (nine of ten articles of
 KLUE-MRC's Wikipedia part) and ``negatives-a.json`` (2,000 questions beside passages without their answer);
 for step 7 ``everyday.json`` (two questions of each passage of data/everyday), ``korean-c.json`` and
-``negatives-c.json``; for choosing ``klue-dev.json`` (the other articles), ``negatives-dev.json`` and
+``negatives-c.json``; for step 8 ``everyday-all.json`` (every question of its training part), ``korean-d.json``,
+``klue-d.json`` and ``negatives-d.json`` (2,400, 1,600 and 1,200 questions); for choosing ``klue-dev.json`` (the other articles), ``negatives-dev.json`` and
 ``everyday-dev.json``.
 """
 
@@ -75,6 +76,11 @@ def main() -> None:
     korean_c, _ = split(korean_b, 250, draw)
     draw.shuffle(keys(klue))  # keeps the draws of the run that made the embedded model
     negatives_c, _ = split(negatives_b, 180, draw)
+    every = json.loads((args.everyday / "train.json").read_text(encoding="utf-8"))["data"]
+    draw = random.Random(8)
+    korean_d, _ = split(korean, 2400, draw)
+    klue_d, _ = split(klue, 1600, draw)
+    negatives_d, _ = split([*first, *second], 1200, draw)
 
     files = {
         "korean-a": korean_a,
@@ -83,6 +89,10 @@ def main() -> None:
         "everyday": everyday,
         "korean-c": korean_c,
         "negatives-c": negatives_c,
+        "everyday-all": every,
+        "korean-d": korean_d,
+        "klue-d": klue_d,
+        "negatives-d": negatives_d,
         "klue-dev": klue_dev,
         "negatives-dev": negatives([*development, *klue_dev], share=0.6, nearest=5, seed=3),
         "everyday-dev": json.loads((args.everyday / "dev.json").read_text(encoding="utf-8"))["data"],

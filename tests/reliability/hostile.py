@@ -294,17 +294,19 @@ class Hang(BaseException):
 LONGEST = 5  # seconds of processor time that one input may take
 
 
-def attempt(target: Callable[[bytes], None], data: bytes) -> tuple[float, BaseException | None]:
+def attempt(
+    target: Callable[[bytes], None], data: bytes, longest: float = LONGEST
+) -> tuple[float, BaseException | None]:
     """The processor time that a target took, in seconds, and what it raised.
 
-    Must be called in the main thread: a signal ends what takes longer than LONGEST.
+    Must be called in the main thread: a signal ends what takes longer than ``longest`` seconds.
     """
 
     def stop(*_: Any) -> None:
         raise Hang
 
     signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, LONGEST)
+    signal.setitimer(signal.ITIMER_PROF, longest)
     begin, raised = time.process_time(), None
     try:
         target(data)
@@ -315,7 +317,7 @@ def attempt(target: Callable[[bytes], None], data: bytes) -> tuple[float, BaseEx
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
     seconds = time.process_time() - begin
-    return seconds, raised or (Hang() if seconds > LONGEST else None)
+    return seconds, raised or (Hang() if seconds > longest else None)
 
 
 def mutated(data: bytes, draw: Random) -> bytes:
