@@ -1,7 +1,7 @@
 """Run the steps of a recipe, from the first to the last; what is done already is skipped.
 
     python recipes/run.py recipes/komrc-small/steps.yaml
-    python recipes/run.py recipes/no-answer/steps.yaml --set model=klue/bert-base korquad=KorQuAD_v1.0_train.json
+    python recipes/run.py recipes/no-answer/steps.yaml --set korquad=train.json klue=klue_train.json
 
 A file of steps names its variables with their defaults, and the steps in order:
 

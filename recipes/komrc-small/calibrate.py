@@ -5,8 +5,8 @@
              work/data/everyday-dev.json --cost-on work/data/development.json work/data/klue-dev.json
 
 The threshold is the one with the highest share of right answers, answerable questions and others weighted
-equally, among those that lower the EM on ``--cost-on`` by at most ``--cost`` points. The temperature is fitted
-with that threshold on the same files.
+equally, among those that lower the EM on ``--cost-on`` by at most ``--cost`` points. The temperature is
+fitted with that threshold on the same files.
 """
 
 from __future__ import annotations

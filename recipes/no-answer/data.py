@@ -1,10 +1,11 @@
 """Training and development files from KorQuAD, KLUE-MRC and the everyday texts.
 
-    python recipes/no-answer/data.py --data KorQuAD_v1.0_train.json klue-mrc-v1.1_train.json --output work/data
+    python recipes/no-answer/data.py --output work/data \\
+      --data KorQuAD_v1.0_train.json klue-mrc-v1.1_train.json
 
-Every 25th article of each file goes to ``held-out.json``, the others to ``korean.json``; ``everyday.json`` and
-``everyday-dev.json`` are the parts of data/everyday. All in SQuAD form; ids get their file's number in front,
-so that no two are equal.
+Every 25th article of each file goes to ``held-out.json``, the others to ``korean.json``; ``everyday.json``
+and ``everyday-dev.json`` are the parts of data/everyday. All in SQuAD form; ids get their file's number in
+front, so that no two are equal.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     steps.write_text(yaml.safe_dump(recipe))
     sample = hub.sample_data("train")
     subprocess.run(
-        [sys.executable, ROOT / "recipes/run.py", steps]
-        + ["--set", f"work={folder}", f"korquad={sample}", f"klue={sample}"],
+        [sys.executable, ROOT / "recipes/run.py", steps, "--set", f"work={folder}"]
+        + [f"{name}={sample}" for name in ("korquad", "klue")],
         cwd=ROOT,
         check=True,
     )
