@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback_hub import LoopbackHub
+from support.loopback_hub import LoopbackHub
+from support.tiny_data import some_questions
+from support.tiny_model import tiny_model
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests/training")]
-
-from tiny import some_questions, tiny_model  # noqa: E402
-
-from komrc.compat import run_squad  # noqa: E402
-from komrc.errors import UsageError  # noqa: E402
+from komrc.compat import run_squad
+from komrc.errors import UsageError
 
 FLAGS_OF_2020 = set(
     """

@@ -7,12 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.tiny_data import some_questions
+from support.tiny_model import tiny_model
 
 from komrc.cli import main
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
-
-from tiny import some_questions, tiny_model
 
 
 def test_help_has_examples_and_says_what_attention_dropout_is(capsys: pytest.CaptureFixture[str]) -> None:

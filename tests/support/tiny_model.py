@@ -1,4 +1,4 @@
-"""A tiny random reader on a real tokenizer file, and some questions of a data file, for training tests."""
+"""The one builder of tiny random encoders, over real tokenizer files."""
 
 from __future__ import annotations
 
@@ -8,51 +8,64 @@ from pathlib import Path
 from typing import Any
 
 from komrc.models import hub
+from komrc.models.files import KOBERT_MODEL, VOCAB
+from komrc.tokenization import load_tokenizer
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", KOBERT_MODEL, VOCAB)
 
 
 def tiny_model(
-    folder: Path, shared: Path | None = None, *, architecture: str = "bert", dropout: float = 0.1
+    folder: Path,
+    *,
+    tokenizer: Path | None = None,
+    architecture: str = "bert",
+    hidden_size: int = 32,
+    layers: int = 2,
+    dropout: float = 0.1,
 ) -> Path:
-    """A random BERT or DistilBERT over the embedded model's tokenizer or, with ``shared``, over KoBERT's
-    vocabulary in the layout of the hub's repositories."""
+    """Write a random BERT or DistilBERT with a tokenizer's files into a new folder; returns the folder.
+
+    Args:
+        tokenizer: folder whose tokenizer files are copied; the embedded model's without one.
+        architecture: "bert" or "distilbert".
+    """
     import torch
     from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
     torch.manual_seed(0)
-    source = shared / "tokenizers/kobert" if shared else hub.embedded_model()
-    pieces = 8002 if shared else json.loads((source / "config.json").read_text())["vocab_size"]
+    source = tokenizer or hub.embedded_model()
+    loaded = load_tokenizer(source)
+    common: dict[str, Any] = {
+        "vocab_size": loaded.backend.get_vocab_size(), "max_position_embeddings": 512,
+        "pad_token_id": loaded.pad_id,
+    }  # fmt: skip
     if architecture == "bert":
         model: Any = BertModel(
             BertConfig(
-                vocab_size=pieces, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-                intermediate_size=64, max_position_embeddings=512, pad_token_id=1,
-                hidden_dropout_prob=dropout,
+                hidden_size=hidden_size, num_hidden_layers=layers, num_attention_heads=2,
+                intermediate_size=2 * hidden_size, hidden_dropout_prob=dropout, **common,
             )
         )  # fmt: skip
     else:
         model = DistilBertModel(
-            DistilBertConfig(vocab_size=pieces, dim=32, n_layers=2, n_heads=2, hidden_dim=64, pad_token_id=1)
-        )
+            DistilBertConfig(
+                dim=hidden_size, n_layers=layers, n_heads=2, hidden_dim=2 * hidden_size, dropout=dropout,
+                **common,
+            )
+        )  # fmt: skip
     folder.mkdir(parents=True)
     model.save_pretrained(folder)
-    kobert = ("tokenizer_78b3253a26.model", "vocab.txt")
-    for name in kobert if shared else ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(source / name, folder / name)
+    for name in TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copy(source / name, folder / name)
     return folder
 
 
-def some_questions(source: Path, target: Path, count: int, *, skip: int = 0, one_each: bool = False) -> Path:
-    """``count`` questions of a KorQuAD file, in a file of the same form; maybe one a paragraph."""
-    document = json.loads(source.read_text(encoding="utf-8"))
-    data = []
-    seen = 0
-    for article in document["data"]:
-        for paragraph in article["paragraphs"]:
-            questions = paragraph["qas"][: 1 if one_each else None]
-            chosen = [qa for n, qa in enumerate(questions, seen) if skip <= n < skip + count]
-            seen += len(questions)
-            if chosen:
-                data.append({**article, "paragraphs": [{**paragraph, "qas": chosen}]})
-    text = json.dumps({**document, "data": data}, ensure_ascii=False)
-    target.write_text(text, encoding="utf-8")
-    return target
+def without_dropout(model: Path, folder: Path) -> Path:
+    """A copy of a model folder with every dropout off."""
+    if not folder.exists():
+        shutil.copytree(model, folder)
+        config = json.loads((folder / "config.json").read_text())
+        changed = {name: 0.0 for name in config if name.endswith("_dropout_prob")}
+        (folder / "config.json").write_text(json.dumps({**config, **changed}))
+    return folder

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import some_questions, tiny_model
+from support.tiny_data import some_questions
+from support.tiny_model import tiny_model
 
 from komrc.training import checkpoints
 from komrc.training import losses as training_losses

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import some_questions, tiny_model
+from support.tiny_data import some_questions
+from support.tiny_model import tiny_model
 
 from komrc.config import WindowConfig
 from komrc.data import load_squad
