@@ -64,7 +64,9 @@ def kobert_files(folder: Path) -> Path:
     model.trainer_spec.vocab_size = len(model.pieces)
     model.normalizer_spec.name = "nmt_nfkc"
     (folder / KOBERT_MODEL).write_bytes(model.SerializeToString())
-    (folder / VOCAB).write_text("".join(f"{p}\n" for p in (*SPECIAL_TOKENS, *sorted(scores))), encoding="utf-8")
+    (folder / VOCAB).write_text(
+        "".join(f"{p}\n" for p in (*SPECIAL_TOKENS, *sorted(scores))), encoding="utf-8"
+    )
     return folder
 
 
