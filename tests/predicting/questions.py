@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from support.fake_engine import FakeEngine
+
 from komrc.config import ReaderConfig
 from komrc.engines import Batch, Logits
-from komrc.engines.fake import FakeEngine
 from komrc.predicting.shards import ShardJob
 from komrc.reader import Reader
 from komrc.tokenization import load_tokenizer

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import regex
+from support.fake_engine import FakeEngine
 
 from komrc import storage
 from komrc.config import Provenance, ReaderConfig, WindowConfig
 from komrc.data import EVERYTHING, read_data, scan_data
 from komrc.engines import Batch, Logits
-from komrc.engines.fake import FakeEngine
 from komrc.errors import KomrcError
 from komrc.models import checks, hub
 from komrc.reader import Reader

@@ -2,7 +2,7 @@
 
 torch.onnx writes the graph with ONNX Runtime's attention operator in the place of the model's own; ONNX
 Runtime's transformer optimizer fuses the rest. For int8, linear layers and embedding tables are then
-quantized as ``modeling.int8_nodes`` says.
+quantized as ``exporting.int8_nodes`` says.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from komrc.config import Provenance, ReaderConfig
 from komrc.data import load_squad
 from komrc.errors import ModelError, UsageError, require
 from komrc.exporting import check, trace
+from komrc.exporting.int8_nodes import OPSET
 from komrc.exporting.quantize import quantize_graph
 from komrc.modeling import SpanReader
-from komrc.modeling.int8_nodes import OPSET
 from komrc.models import checks, hub
 from komrc.models.files import CONFIG, GRAPHS
 from komrc.storage import replacing_folder
