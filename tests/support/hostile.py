@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import regex
-from support.fake_engine import FakeEngine
 
 from komrc import storage
 from komrc.config import Provenance, ReaderConfig, WindowConfig
@@ -28,6 +27,7 @@ from komrc.text.invisible import visible
 from komrc.tokenization import load_tokenizer
 from komrc.types import Example, Gold, Span
 from komrc.windows import build_windows, in_visible_text
+from support.fake_engine import FakeEngine
 
 SYLLABLES = [chr(code) for code in range(ord("가"), ord("힣"), 37)]
 # Every kind of text that offsets have ever gone wrong on.

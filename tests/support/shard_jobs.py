@@ -9,13 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from support.fake_engine import FakeEngine
-
 from komrc.config import ReaderConfig
 from komrc.engines import Batch, Logits
 from komrc.predicting.shards import ShardJob
 from komrc.reader import Reader
 from komrc.tokenization import load_tokenizer
+from support.fake_engine import FakeEngine
 
 
 def record(n: int) -> dict[str, str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from support.fake_engine import FakeEngine
 
 from komrc.engines import Batch
+from support.fake_engine import FakeEngine
 
 
 def batch(*rows: list[int]) -> Batch:
