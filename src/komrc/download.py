@@ -6,14 +6,13 @@ Only a part whose git blob id is the published one is renamed to the target.
 
 from __future__ import annotations
 
-import contextlib
 import email.utils
 import logging
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -101,17 +100,14 @@ def fetch(
     )
 
 
-@contextlib.contextmanager
-def _locked(part: Path) -> Iterator[BinaryIO]:
+def _locked(part: Path) -> BinaryIO:
     """The part file, opened for appending by this process alone."""
-    with part.open("ab") as file:
-        try:
-            system.lock(file.fileno())
-        except BlockingIOError as error:
-            raise StorageError(
-                "another download is writing it", where=str(part), fix="wait for it to end, or stop it"
-            ) from error
-        yield file
+    try:
+        return system.open_locked(part)
+    except BlockingIOError as error:
+        raise StorageError(
+            "another download is writing it", where=str(part), fix="wait for it to end, or stop it"
+        ) from error
 
 
 def _validator_file(part: Path) -> Path:
