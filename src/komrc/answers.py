@@ -29,7 +29,7 @@ class Shape:
     trim_particles: bool = False
     whole_words: bool = False
     distinct: bool = False
-    pool: int = 20
+    pool: int = DecodingConfig().n_best
 
 
 def best_answers(

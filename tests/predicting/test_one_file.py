@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.fake_engine import FakeEngine
 
 from komrc.config import ReaderConfig
 from komrc.engines import Batch, Logits
-from komrc.engines.fake import FakeEngine
 from komrc.errors import DataError, EngineError, StorageError, UsageError
 from komrc.predicting.one_file import predict_file
 from komrc.predicting.questions import open_questions
