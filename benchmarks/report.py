@@ -269,7 +269,7 @@ def _plot(part: Figures, path: Path) -> None:
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    matplotlib.rcParams["svg.hashsalt"] = "komrc"
+    matplotlib.rcParams |= {"svg.hashsalt": "komrc", "svg.fonttype": "none"}  # text as text: a small file
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for axis, what in zip(axes, ("questions", "characters"), strict=True):
         sizes = [entry["size"] for entry in part[what]]
@@ -279,6 +279,7 @@ def _plot(part: Figures, path: Path) -> None:
         axis.loglog(sizes, [each * size for size in sizes], "--", color="gray", label="in proportion")
         axis.set_xlabel("questions" if what == "questions" else "characters of context, one question")
         axis.set_ylabel("seconds")
+        axis.minorticks_off()
         axis.grid(alpha=0.3)
         axis.legend()
     figure.savefig(path, metadata={"Date": None})

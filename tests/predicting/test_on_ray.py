@@ -26,14 +26,26 @@ from komrc.predicting.shards import ShardJob, ShardResult, predict_folder
 RUN = {"model": "m"}
 
 
+def listening() -> set[tuple[int, str, str, int]]:
+    """Process id, process name, address and port of what this process and those below it listen on."""
+    return {
+        (process.pid, process.name(), connection.laddr.ip, connection.laddr.port)
+        for process in [psutil.Process(), *psutil.Process().children(recursive=True)]
+        for connection in process.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def cluster() -> Iterator[set[tuple[int, str, str, int]]]:
+    """A Ray on this machine; what listened before it started."""
     if find_spec("ray") is None:  # importing it here would be before its settings are made
         pytest.skip("Ray is not installed (the ray extra)")
     from support.local_ray import ray_here
 
-    with ray_here() as ray:
-        yield ray
+    before = listening()
+    with ray_here():
+        yield before
 
 
 def test_killed_actors_change_nothing(cluster: Any, tmp_path: Path) -> None:
@@ -62,20 +74,13 @@ def test_a_reader_that_can_not_be_loaded_is_told(cluster: Any, tmp_path: Path) -
         predict_folder(open_questions([data]), given, partial(on_ray.run, actors=1), run=RUN)
 
 
-def test_nothing_listens_to_the_network(cluster: Any) -> None:
-    listening = [
-        (process.name(), connection.laddr.ip)
-        for process in [psutil.Process(), *psutil.Process().children(recursive=True)]
-        for connection in process.net_connections()
-        if connection.status == psutil.CONN_LISTEN
+def test_nothing_listens_to_the_network(cluster: set[tuple[int, str, str, int]]) -> None:
+    of_ray = listening() - cluster
+    assert of_ray
+    open_to_others = [
+        entry for entry in of_ray if not ipaddress.ip_address(entry[2].removeprefix("::ffff:")).is_loopback
     ]
-    assert listening
-    ours = [
-        (name, ip)
-        for name, ip in listening
-        if not ipaddress.ip_address(ip.removeprefix("::ffff:")).is_loopback
-    ]
-    assert ours == []
+    assert open_to_others == []
 
 
 def test_processors_are_shared() -> None:

@@ -57,7 +57,7 @@ class Program:
     def end(self) -> int:
         if self.process.poll() is None:
             self.process.kill()
-        return self.process.wait(10)
+        return self.process.wait(120)
 
 
 @pytest.fixture(scope="session")

@@ -120,14 +120,14 @@ def test_a_killed_and_a_drained_replica_cost_no_request(programs, nginx):
         load.more(3 * CLIENTS)
         until(lambda: figure(first, "komrc_queue_length") >= 2, "the first replica has nothing to do")
         first.process.kill()
-        first.process.wait(10)
+        first.process.wait(120)
         load.more(3 * CLIENTS)
         third = replica(first.port)
         answered = 'komrc_requests_total{route="/predict",status="200"}'
         until(lambda: figure(third, answered) >= CLIENTS, "nginx does not come back to a replica")
         until(lambda: figure(second, "komrc_queue_length") >= 2, "the second replica has nothing to do")
         second.process.send_signal(signal.SIGTERM)
-        assert second.process.wait(30) == -signal.SIGTERM
+        assert second.process.wait(120) == -signal.SIGTERM
         load.more(3 * CLIENTS)
     finally:
         load.end()
@@ -221,7 +221,7 @@ def test_who_is_busy_is_not_asked(nginx):
         url, _ = nginx(*replicas.ports)
         pool = stack.enter_context(ThreadPoolExecutor(1))
         held = pool.submit(httpx.post, url + "/predict", json={}, timeout=60)
-        assert replicas.holding.wait(30)
+        assert replicas.holding.wait(120)
         for _ in range(6):
             assert httpx.post(url + "/predict", json={}).status_code == 200
         assert sorted(replicas.asked) == [1, 6]

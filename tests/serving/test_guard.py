@@ -190,7 +190,7 @@ def test_loading_and_draining_are_told_apart():
     readiness, go = Readiness(), threading.Event()
 
     def load(_):
-        go.wait(10)
+        go.wait(120)
         return LoadedModel(make_reader(), {})
 
     with TestClient(create_app(ServeOptions(), load, readiness=readiness), "http://localhost") as web:

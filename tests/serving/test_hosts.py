@@ -97,7 +97,7 @@ def test_a_page_may_call_its_own_server_only(client):
 def test_a_request_of_http_1_0_without_a_host_is_answered(program):
     import socket
 
-    with socket.create_connection((program.host, program.port), timeout=10) as connection:
+    with socket.create_connection((program.host, program.port), timeout=60) as connection:
         connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
         assert b" 200 " in connection.recv(65536)
 

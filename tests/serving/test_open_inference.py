@@ -173,7 +173,7 @@ def test_readiness_and_the_key():
     loading = threading.Event()
 
     def load(_):
-        loading.wait(10)
+        loading.wait(120)
         return LoadedModel(make_reader(), {})
 
     key = {"x-api-key": "right"}

@@ -108,7 +108,7 @@ def test_a_long_text_beside_many_short_ones_gets_429_and_not_504(client):
             one.result()
     assert (reply.status_code, reply.json()["code"]) == (429, "busy"), reply.text
     assert int(reply.headers["retry-after"]) >= 1
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while (again := ask(web, context, "누가?")).status_code == 429:
         assert time.monotonic() < deadline
     assert again.status_code == 200

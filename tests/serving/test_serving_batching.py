@@ -29,7 +29,7 @@ class Engine:
 
     def run(self, parts):
         self.batches.append([(name, list(windows)) for name, windows in parts])
-        assert self.go.wait(10)
+        assert self.go.wait(120)
         if any(name.startswith("bad") for name, _ in parts):
             raise RuntimeError("broken")
 

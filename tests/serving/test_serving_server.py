@@ -39,11 +39,11 @@ def test_sigterm_answers_what_was_accepted(programs):
 
     def ask(n):
         body = {"inputs": {"question": f"{n}?", "context": "1443년에."}}
-        return httpx.post(one.url + "/predict", json=body, timeout=20).status_code
+        return httpx.post(one.url + "/predict", json=body, timeout=60).status_code
 
     with ThreadPoolExecutor(13) as pool:
         asked = [pool.submit(ask, n) for n in range(12)]
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120
         while "komrc_queue_length 12.0" not in httpx.get(one.url + "/metrics").text:
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -52,11 +52,11 @@ def test_sigterm_answers_what_was_accepted(programs):
         assert httpx.get(one.url + "/ready").json() == {"status": "draining"}
         assert httpx.post(one.url + "/predict", json=BODY).status_code == 503
         assert [one.result() for one in asked] == [200] * 12
-    assert one.process.wait(10) == -signal.SIGTERM
+    assert one.process.wait(120) == -signal.SIGTERM
 
 
 def test_shutdown_ends_in_time_whatever_runs(programs):
-    one = programs("--shutdown-timeout", "0.5", FAKE_SECONDS="3")
+    one = programs("--shutdown-timeout", "0.5", FAKE_SECONDS="600")
     with socket.create_connection((one.host, one.port)) as connection:
         text = json.dumps(BODY).encode()
         connection.sendall(
@@ -65,20 +65,20 @@ def test_shutdown_ends_in_time_whatever_runs(programs):
         )
         time.sleep(0.3)
         one.process.send_signal(signal.SIGTERM)
-        assert one.process.wait(8) == -signal.SIGTERM
+        assert one.process.wait(120) == -signal.SIGTERM
 
 
 def test_sigterm_while_loading_ends_at_once(programs):
-    one = programs(wait=False, FAKE_LOAD_SECONDS="60")
+    one = programs(wait=False, FAKE_LOAD_SECONDS="600")
     time.sleep(3)
     one.process.send_signal(signal.SIGTERM)
-    one.process.wait(10)
+    assert one.process.wait(120) == -signal.SIGTERM
 
 
 def test_a_model_that_can_not_be_loaded_ends_the_server(programs):
     started = [programs(*flags, wait=False, FAKE_LOAD_ERROR="1") for flags in ((), ("--workers", "2"))]
     for one in started:
-        assert one.process.wait(30) == 4
+        assert one.process.wait(120) == 4
         log = one.log.read_text()
         assert "look elsewhere" in log.lower() and "Traceback" not in log
 
@@ -97,7 +97,7 @@ def test_several_workers_answer_and_end_together(programs):
     )
     assert float(line.split()[-1]) == codes.count(200)
     two.process.send_signal(signal.SIGTERM)
-    assert two.process.wait(15) == 128 + signal.SIGTERM
+    assert two.process.wait(120) == 128 + signal.SIGTERM
 
 
 def test_a_taken_port_is_said_plainly(programs, program):
@@ -107,7 +107,7 @@ def test_a_taken_port_is_said_plainly(programs, program):
         check=False,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     assert second.returncode == 2
     assert "--port" in second.stderr and "Traceback" not in second.stderr
@@ -179,11 +179,11 @@ def ten_under_way(one, pool):
 
     def ask(n):
         body = {"inputs": {"question": f"{n}?", "context": "1443년에."}}
-        reply = httpx.post(one.url + "/predict", json=body, timeout=20)
+        reply = httpx.post(one.url + "/predict", json=body, timeout=60)
         return reply.status_code, reply.json().get("code")
 
     asked = [pool.submit(ask, n) for n in range(10)]
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while "komrc_queue_length 10.0" not in httpx.get(one.url + "/metrics").text:
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -199,7 +199,7 @@ def test_a_second_ctrl_c_refuses_what_is_under_way_in_one_line(programs):
             one.process.send_signal(signal.SIGINT)
             time.sleep(0.3)
         assert [one.result() for one in asked] == [(503, "draining")] * 10
-    one.process.wait(10)
+    one.process.wait(120)
     said = one.log.read_text().removeprefix(before)
     assert "10 requests" in said.splitlines()[0]
     assert "ASGI" not in said and "ERROR" not in said
@@ -212,4 +212,4 @@ def test_a_closed_terminal_ends_the_server_as_sigterm_does(programs):
         asked = ten_under_way(one, pool)
         one.process.send_signal(signal.SIGHUP)
         assert [one.result()[0] for one in asked] == [200] * 10
-    assert one.process.wait(10) == -signal.SIGHUP
+    assert one.process.wait(120) == -signal.SIGHUP

@@ -11,6 +11,10 @@ from support.tiny_model import tiny_model
 
 pytest.importorskip("torch")
 
+from accelerate import PartialState
+from accelerate.logging import get_logger
+from accelerate.tracking import GeneralTracker
+
 from komrc import load_squad
 from komrc.errors import MissingPackageError, UsageError
 from komrc.models import hub
@@ -19,6 +23,7 @@ from komrc.training.callbacks import Callback
 from komrc.training.evaluator import Evaluation
 from komrc.training.options import TrainingOptions
 from komrc.training.state import TrainingState
+from komrc.training.trackers import TrackerCallback
 from komrc.training.train import train
 from komrc.types import Example, Gold
 
@@ -146,6 +151,63 @@ def test_the_log_goes_to_tensorboard_unless_told_otherwise(model: Path, tmp_path
         events.Tags()["scalars"]
     )
     assert [event.step for event in events.Scalars("train/loss")] == [2, 4]
+
+
+class LoggingTracker(GeneralTracker):
+    """Logs as it starts, in every process, as accelerate's WandBTracker does; keeps what it is sent."""
+
+    name = "logging"
+    requires_logging_directory = False
+    main_process_only = False
+    tracker = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[tuple[int | None, dict[str, Any]]] = []
+        self.finished = False
+
+    def start(self) -> None:
+        get_logger(__name__).debug("started")
+
+    def store_init_configuration(self, values: dict[str, Any]) -> None:
+        self.sent.append((None, values))
+
+    def log(self, values: dict[str, Any], step: int | None = None) -> None:
+        self.sent.append((step, values))
+
+    def finish(self) -> None:
+        self.finished = True
+
+
+def test_a_tracker_that_logs_as_it_starts(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PartialState, "_shared_state", {})  # as in a process that trains for the first time
+    tracker = LoggingTracker()
+    given = options(model, tmp_path / "out", report_to="none")
+    train(given, train_data=examples(8), callbacks=[TrackerCallback(tracker)])
+    assert tracker.sent[0][1]["report_to"] == "none"
+    assert [step for step, values in tracker.sent if "train/loss" in values] == [2, 4]
+    assert tracker.finished
+
+
+def test_weights_and_biases_gets_the_metrics(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb", reason="the wandb extra is not installed")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    train(options(model, tmp_path / "out", report_to="wandb"), train_data=examples(8), dev_data=examples(2))
+    (run,) = (tmp_path / "out/wandb").glob("offline-run-*/run-*.wandb")
+    assert b"train/loss" in run.read_bytes() and b"eval/f1" in run.read_bytes()
+
+
+def test_mlflow_gets_the_metrics(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="the mlflow extra is not installed")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    train(options(model, tmp_path / "out", report_to="mlflow"), train_data=examples(8), dev_data=examples(2))
+    (run,) = mlflow.search_runs(experiment_names=["komrc"], output_format="list")
+    assert run.data.params["report_to"] == "mlflow"
+    assert {"train/loss", "eval/exact_match", "eval/f1"} <= set(run.data.metrics)
 
 
 @pytest.mark.parametrize("tracker", ["wandb", "mlflow"])

@@ -8,6 +8,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+from accelerate import PartialState
 from accelerate.tracking import GeneralTracker, MLflowTracker, TensorBoardTracker, WandBTracker
 
 from komrc.errors import require
@@ -38,6 +39,7 @@ class TrackerCallback(Callback):
         """Start the tracker and send the options."""
         if not distributed.is_rank0():
             return
+        PartialState()  # WandBTracker logs as it starts, and accelerate's logger fails without this state
         self._tracker.start()
         self._started = True
         values = dataclasses.asdict(options)
