@@ -279,8 +279,8 @@ def verify_folder(path: Path, names: Collection[str] | None = None) -> list[str]
         try:
             if not file.is_file():
                 problems.append(f"{name} is missing")
-            elif (found := file.stat().st_size) != size:
-                problems.append(f"{name} has {found} bytes instead of {size}")
+            elif (actual := file.stat().st_size) != size:
+                problems.append(f"{name} has {actual} bytes instead of {size}")
             elif sha256_file(file) != digest:
                 problems.append(f"{name} differs from its checksum")
         except OSError as error:

@@ -155,12 +155,12 @@ def _pick(folder: Path, name: str | None, words: Sequence[str], flag: str) -> Pa
         return path
     names = sorted(path.name for path in folder.glob("*.json"))
     for word in words:
-        found = [name for name in names if word in name.lower()]
-        if len(found) == 1:
-            return folder / found[0]
-        if found:
+        matching = [name for name in names if word in name.lower()]
+        if len(matching) == 1:
+            return folder / matching[0]
+        if matching:
             raise UsageError(
-                f"{len(found)} files have '{word}' in their name: {', '.join(found)}",
+                f"{len(matching)} files have '{word}' in their name: {', '.join(matching)}",
                 where=str(folder),
                 fix=f"choose one with {flag}",
             )

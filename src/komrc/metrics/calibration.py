@@ -56,8 +56,8 @@ def expected_calibration_error(
 
 def log_loss(scores: NDArray[np.float64], correct: NDArray[np.bool_]) -> float:
     """Mean negative log-likelihood of right and wrong under the scores, in nats."""
-    said = np.where(correct, scores, 1.0 - scores)
-    return float(-np.log(np.clip(said, _TINY, 1.0)).mean())
+    likelihoods = np.where(correct, scores, 1.0 - scores)
+    return float(-np.log(np.clip(likelihoods, _TINY, 1.0)).mean())
 
 
 def fit_temperature(

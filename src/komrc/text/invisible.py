@@ -70,9 +70,9 @@ def visible(text: str) -> VisibleText:
     if _INVISIBLE.search(text) is None:
         return VisibleText(text)
     hidden = np.zeros(len(text), np.bool_)
-    hidden[[found.start() for found in _INVISIBLE.finditer(text)]] = True
+    hidden[[match.start() for match in _INVISIBLE.finditer(text)]] = True
     if _OF_EMOJI.search(text):
-        for found in _emoji().finditer(text):
-            hidden[found.start() : found.end()] = False
+        for match in _emoji().finditer(text):
+            hidden[match.start() : match.end()] = False
     (places,) = np.nonzero(~hidden)
     return VisibleText("".join(text[i] for i in places), np.append(places, len(text)))

@@ -308,7 +308,7 @@ def trim_tokens(
 
     Returns: of each text, the ends, [tokens]; the token's own end where nothing is to be cut.
     """
-    made = []
+    ends = []
     for at in range(0, len(contexts), _TEXTS_AT_ONCE):
         chunk = contexts[at : at + _TEXTS_AT_ONCE]
         bounds_of = [sentences(context) for context in chunk]
@@ -321,16 +321,16 @@ def trim_tokens(
         for context, bounds, spans in zip(chunk, bounds_of, tokens[at:], strict=False):
             morphemes = [
                 m
-                for sentence, (found, (_, places)) in zip(bounds, analysed, strict=False)
-                for m in _placed(found, sentence.start, places)
+                for sentence, (tokens_found, (_, places)) in zip(bounds, analysed, strict=False)
+                for m in _placed(tokens_found, sentence.start, places)
             ]
-            made.append(_token_ends(context, spans, morphemes))
+            ends.append(_token_ends(context, spans, morphemes))
         advance(len(chunk))
-    return made
+    return ends
 
 
 def _token_ends(context: str, spans: NDArray[np.int32], morphemes: Sequence[_Token]) -> NDArray[np.int32]:
-    words = [found.span() for found in _WORD.finditer(context)]
+    words = [match.span() for match in _WORD.finditer(context)]
     word_starts = [start for start, _ in words]
     begins = [morpheme.start for morpheme in morphemes]
     ends = spans[:, 1].copy()
