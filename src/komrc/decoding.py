@@ -234,7 +234,7 @@ def _settled(
 
 
 def _whole(ranked: Sequence[Candidate], stand_ins: Sequence[Candidate], context: _Context) -> list[Candidate]:
-    """The candidates without those that hold half a pair of marks: others stand in for them."""
+    """The candidates without those that contain half a pair of marks: others replace them."""
     result: dict[tuple[int, int], Candidate] = {}
     for candidate in ranked:
         replacement = candidate

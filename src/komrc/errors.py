@@ -146,7 +146,7 @@ class StorageError(KomrcError):
 
 
 class TrainingError(KomrcError):
-    """A training run that can't go on, such as a loss that is not a number."""
+    """A training run that can't continue, for example because of a loss that is not a number."""
 
     exit_code = 7
     code = "training"

@@ -111,7 +111,7 @@ class Tokens:
     def spans(
         self, start: NDArray[np.float32], end: NDArray[np.float32], longest: int
     ) -> NDArray[np.float32]:
-        """Sums of start and end of all spans, [B, P, longest]: the span of tokens i to i + k stands at
+        """Sums of start and end of all spans, [B, P, longest]: the span of tokens i to i + k is at
         [i, k], with the best of the windows that hold it; -inf where there is none."""
         ahead = sliding_window_view(np.append(end, np.full(longest - 1, NEVER)), longest)
         band = np.full((len(self.window_of) * self.size, longest), NEVER)
@@ -312,7 +312,7 @@ def choose_edges(tokens: Tokens, best_spans: BestSpans, cuts: Sequence[NDArray[n
         front, back = tokens.front[:, best_spans.first], tokens.back[:, best_spans.last]
         pair = np.where(front_ok, front, NEVER)[:, None] + np.where(back_ok, back, NEVER)[None]
         pair[front_at[:, None] >= back_at[None]] = NEVER
-        # Where a token lies inside a grapheme no pair may be left: then nothing is dropped.
+        # If a token is inside a grapheme, no pair may be left: then nothing is dropped.
         none = pair.max(axis=(0, 1)) == NEVER
         pair[0, 0][none] = (front[0] + back[0])[none]
         flat = pair.reshape(BOUNDARY_CLASSES**2, *start.shape)
@@ -320,10 +320,10 @@ def choose_edges(tokens: Tokens, best_spans: BestSpans, cuts: Sequence[NDArray[n
         logit = logit + np.take_along_axis(flat, best[None], axis=0)[0]
         start, end = start + best // BOUNDARY_CLASSES, end - best % BOUNDARY_CLASSES
     for b, cut in enumerate(cuts):
-        if cut is not None:  # a token's own edge may lie inside a grapheme: take all of it
+        if cut is not None:  # a token's own edge may be inside a grapheme: use all of it
             (at,) = np.nonzero(cut)
             start[b] = at[np.searchsorted(at, start[b], side="right") - 1]
-            # Rows short of spans are filled with other rows' tokens, which may lie beyond this text.
+            # Rows short of spans are filled with other rows' tokens, which may be beyond this text.
             end[b] = at[np.searchsorted(at, np.minimum(end[b], at[-1]), side="left")]
     return Edges(
         start,

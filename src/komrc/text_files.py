@@ -111,7 +111,7 @@ def is_parquet(data: bytes) -> bool:
 
 
 def marked_encoding(data: bytes) -> str | None:
-    """The encoding that a byte order mark tells, None for UTF-8 and without a mark."""
+    """The encoding of a byte order mark; None for UTF-8 and without a mark."""
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None)
     return None if encoding == "utf-8-sig" else encoding
 

@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(format="  %(message)s", level=logging.WARNING)
     logging.getLogger("komrc").setLevel(logging.INFO)
 
-    wide = None if sys.stdout.isatty() else 160  # in a file or a pipe nothing tells how wide lines may be
+    wide = None if sys.stdout.isatty() else 160  # the width of a file or a pipe is not known
     screen = Console(highlight=False, markup=False, width=wide)
     screen.print("KoMRC: from a data set to a model that answers questions, on this machine.", style="bold")
     train, dev = (Part(path, load_squad(path)) for path in files)

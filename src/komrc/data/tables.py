@@ -92,7 +92,7 @@ def table(name: str, open_file: Open, columns: Sequence[str]) -> Table:
 def plain(name: str, open_file: Open) -> Iterator[Open]:
     """A way to open the file as plain bytes; a gzip or UTF-16 file is copied to a temporary one first.
 
-    Raises DataError for a file that is something else than its name tells.
+    Raises DataError for a file of another kind than its name.
     """
     with open_file() as file:
         head = file.read(text_files.HEAD)

@@ -1,4 +1,4 @@
-"""Whether scores mean what they say: reliability bins, calibration error, and the temperature that mends it.
+"""Calibration of scores: reliability bins, calibration error, and the temperature that corrects it.
 
 After Guo et al. 2017, "On Calibration of Modern Neural Networks".
 """
@@ -19,7 +19,7 @@ _GOLDEN = (5**0.5 - 1) / 2
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Answers whose score lies in ``(low, high]``."""
+    """Answers whose score is in ``(low, high]``."""
 
     low: float
     high: float

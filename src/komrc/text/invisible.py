@@ -1,7 +1,7 @@
 """A text as a reader sees it: without the characters that have no shape, and where each other one is.
 
 Zero-width characters, marks of direction, soft hyphens, variation selectors, fillers and control characters
-come with pasted text. They change neither what a passage tells nor where an answer begins, so the model gets
+come with pasted text. They change neither a passage's meaning nor where an answer begins, so the model gets
 the text without them.
 """
 

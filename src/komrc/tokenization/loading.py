@@ -95,7 +95,7 @@ def _lower(settings: dict[str, Any], asked: bool | None) -> bool:
 
 
 def _heeds_lower(backend: tokenizers.Tokenizer, folder: Path) -> tokenizers.Tokenizer:
-    """Raises ModelError for a ready-made tokenizer that tells upper from lower case."""
+    """Raises ModelError for a ready-made tokenizer that distinguishes upper and lower case."""
     if backend.encode("ABC Def").ids != backend.encode("abc def").ids:
         raise ModelError(
             "do_lower_case is asked for, but the tokenizer is saved ready-made and keeps upper case",

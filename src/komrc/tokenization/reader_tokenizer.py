@@ -50,7 +50,7 @@ class ReaderTokenizer:
 
     @cached_property
     def unknown_ids(self) -> frozenset[int]:
-        """Ids of what stands for text that the vocabulary lacks; empty where it lacks none."""
+        """Ids of the tokens for text that the vocabulary lacks; empty if it lacks none."""
         ids = (self.backend.token_to_id(name) for name in _UNKNOWN)
         return frozenset(number for number in ids if number is not None)
 
