@@ -490,6 +490,9 @@ def test_perfect_logits_on_real_text(kind: str, tmp_path: Path) -> None:
     folders = {"kobert": kobert_files, "wordpiece": wordpiece_files}
     tokenizer = load_tokenizer(folders[kind](tmp_path) if kind in folders else None)
     examples = [example for example in load_squad(EVERYDAY / "dev.json") if example.answers]
+    if kind == "wordpiece":  # WordPiece makes a word of over 100 characters one unknown token
+        examples = [e for e in examples if max(map(len, e.context.split())) <= 100]
+    assert len(examples) > 800
     with_head, without = exact_with_perfect_logits(examples, tokenizer)
     allowed = []
     for example in examples:

@@ -770,8 +770,8 @@ def test_the_official_files_are_read_whole(shared: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "paragraphs", "questions", "answerable"),
     [
-        (hub.sample_data("train"), 42, 205, 205),
-        (hub.sample_data("dev"), 14, 66, 66),
+        (hub.sample_data("train"), 35, 205, 205),
+        (hub.sample_data("dev"), 11, 66, 66),
         (EVERYDAY / "train.json", 913, 7769, 7769 - 1985),
     ],
 )
