@@ -161,10 +161,10 @@ def _in_words(context: str, answers: Sequence[Answer], pool: int) -> list[Answer
 
 def _each_once(answers: Sequence[Answer], *, distinct: bool) -> tuple[Answer, ...]:
     """The first of the answers with the same characters, or of those that share any."""
-    found: dict[tuple[int, int], Answer] = {}
+    kept: dict[tuple[int, int], Answer] = {}
     for answer in answers:
         place = answer.start, answer.end
-        if place in found or (distinct and any(place[0] < e and s < place[1] for s, e in found)):
+        if place in kept or (distinct and any(place[0] < e and s < place[1] for s, e in kept)):
             continue
-        found[place] = answer
-    return tuple(found.values())
+        kept[place] = answer
+    return tuple(kept.values())

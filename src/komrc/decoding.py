@@ -189,10 +189,10 @@ def _rank(
     kept: dict[int, list[Candidate]] = {}  # the distinct ones so far
     n = 2 * max(config.n_best, _STAND_INS)
     while len(examples):
-        found = spans.best(tokens, examples, n)
-        edges = choose_edges(tokens, found, [contexts[b].cuts for b in examples.tolist()])
+        best_spans = spans.best(tokens, examples, n)
+        edges = choose_edges(tokens, best_spans, [contexts[b].cuts for b in examples.tolist()])
         # A span that was not found has no logit above the least value found: those above it are in order.
-        least = found.value[:, -1] if n < spans.band[0].size else np.full(len(examples), NEVER)
+        least = best_spans.value[:, -1] if n < spans.band[0].size else np.full(len(examples), NEVER)
         short, stuck = [], False
         for row, b in enumerate(examples.tolist()):
             before = kept.get(b, [])
@@ -234,20 +234,20 @@ def _settled(
 
 
 def _whole(ranked: Sequence[Candidate], stand_ins: Sequence[Candidate], context: _Context) -> list[Candidate]:
-    """The candidates without those that hold half a pair of marks: others stand in for them."""
+    """The candidates without those that contain half a pair of marks: others replace them."""
     result: dict[tuple[int, int], Candidate] = {}
     for candidate in ranked:
-        found = candidate
+        replacement = candidate
         if half := context.marks.halves(candidate.start, candidate.end):
             # Behind a mark that closes what the answer began in, something else begins.
             closing = (i for i in half if context.marks.partner(i) < i and i > candidate.start)
             end = next(closing, candidate.end)
-            there = (c for c in stand_ins if c.start < end and c.end > candidate.start)
+            overlapping = (c for c in stand_ins if c.start < end and c.end > candidate.start)
             span = next(
-                (Span(c.start, c.end) for c in there if c.logit >= candidate.logit - _WORSE), None
+                (Span(c.start, c.end) for c in overlapping if c.logit >= candidate.logit - _WORSE), None
             ) or _cut_at_marks(candidate, context)
-            found = replace(candidate, start=span.start, end=span.end)
-        result.setdefault((found.start, found.end), found)
+            replacement = replace(candidate, start=span.start, end=span.end)
+        result.setdefault((replacement.start, replacement.end), replacement)
     return list(result.values())
 
 

@@ -77,9 +77,9 @@ class Problem:
     def kind(self) -> str:
         """What was found, without what differs from question to question."""
         field = re.sub(r"\[[^]]*\]$", "", self.path).rpartition(".")[2] if self.path.startswith("$.") else ""
-        found = re.sub(r"\$[^\s;]*", "another question", self.what.partition(": ")[0])
-        found = re.sub(r"(the text|the number) .*", r"\1 …", re.sub(r"-?\b\d[\d.]*", "…", found))
-        return f"{field}: {found}" if field else found
+        general = re.sub(r"\$[^\s;]*", "another question", self.what.partition(": ")[0])
+        general = re.sub(r"(the text|the number) .*", r"\1 …", re.sub(r"-?\b\d[\d.]*", "…", general))
+        return f"{field}: {general}" if field else general
 
     def __str__(self) -> str:
         who = f" (id {self.id})" if self.id is not None else ""
@@ -146,7 +146,7 @@ class StorageError(KomrcError):
 
 
 class TrainingError(KomrcError):
-    """A training run that can't go on, such as a loss that is not a number."""
+    """A training run that can't continue, for example because of a loss that is not a number."""
 
     exit_code = 7
     code = "training"
@@ -265,10 +265,10 @@ def _class(name: str) -> type[KomrcError] | None:
     if module.partition(".")[0] == __name__.partition(".")[0]:
         with suppress(ImportError):  # a newer KoMRC on the other host
             import_module(module)
-    found: Any = sys.modules.get(module)
+    attribute: Any = sys.modules.get(module)
     for part in path.split("."):
-        found = getattr(found, part, None)
-    return found if isinstance(found, type) and issubclass(found, KomrcError) else None
+        attribute = getattr(attribute, part, None)
+    return attribute if isinstance(attribute, type) and issubclass(attribute, KomrcError) else None
 
 
 def _rebuild(kind: type[KomrcError], values: Mapping[str, Any]) -> KomrcError:

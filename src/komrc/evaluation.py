@@ -99,7 +99,7 @@ def missing(examples: Sequence[Example], predictions: Mapping[str, str]) -> list
 def trim_predictions(examples: Sequence[Example], predictions: Mapping[str, str]) -> dict[str, str]:
     """Predictions without the particles, copulas and endings at their ends; see ``komrc.text.particles``.
 
-    Each one is read in its context, where ``locate`` finds it; one that stands nowhere in the context is
+    Each one is read in its context, where ``locate`` finds it; one that is nowhere in the context is
     read alone. Predictions of unknown ids and empty ones stay as they are.
     """
     trimmed = dict(predictions)

@@ -23,7 +23,7 @@ def track(items: Iterable[T], *, total: int | None, what: str, done: int = 0) ->
     Args:
         total: how many there are, those done before included; None: unknown, no time left is shown.
         what: what is being done, as "reading".
-        done: how many were done before, as in a run that goes on.
+        done: how many were done before, as in a resumed run.
     """
     with showing(total=total, what=what, done=done) as advance:
         for count, item in enumerate(items, 1):

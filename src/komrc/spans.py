@@ -22,9 +22,9 @@ def shared_edges(windows: Windows) -> tuple[NDArray[np.bool_], NDArray[np.bool_]
     shared = []
     for edges in (windows.char_start[usable], windows.char_end[usable]):
         same = edges[1:] == edges[:-1]  # offsets never decrease: equal ones are neighbours
-        found = np.zeros(len(windows.char_start), np.bool_)
-        found[usable[1:][same]] = found[usable[:-1][same]] = True
-        shared.append(found)
+        mask = np.zeros(len(windows.char_start), np.bool_)
+        mask[usable[1:][same]] = mask[usable[:-1][same]] = True
+        shared.append(mask)
     return shared[0], shared[1]
 
 
@@ -111,7 +111,7 @@ class Tokens:
     def spans(
         self, start: NDArray[np.float32], end: NDArray[np.float32], longest: int
     ) -> NDArray[np.float32]:
-        """Sums of start and end of all spans, [B, P, longest]: the span of tokens i to i + k stands at
+        """Sums of start and end of all spans, [B, P, longest]: the span of tokens i to i + k is at
         [i, k], with the best of the windows that hold it; -inf where there is none."""
         ahead = sliding_window_view(np.append(end, np.full(longest - 1, NEVER)), longest)
         band = np.full((len(self.window_of) * self.size, longest), NEVER)
@@ -173,7 +173,7 @@ class Spans:
             log_total = peak + np.log(np.exp(every, out=every).sum(axis=(1, 2), dtype=np.float64))
         return cls(start, end, band, log_total)
 
-    def best(self, tokens: Tokens, examples: NDArray[np.intp], n: int) -> Found:
+    def best(self, tokens: Tokens, examples: NDArray[np.intp], n: int) -> BestSpans:
         """The n best of these examples; fewer columns where no example has so many cells."""
         band, longest = self.band[examples], self.band.shape[2]
         # The n best cells are in the n rows with the best maxima. Stable sorts make equal ones rank by place.
@@ -183,7 +183,7 @@ class Spans:
         value = np.take_along_axis(cells, top, axis=1)
         token, more = np.take_along_axis(rows, top // longest, axis=1), top % longest
         first = self._place(tokens, examples, token, more)
-        return Found(first, first + np.where(value > NEVER, more, 0), value)
+        return BestSpans(first, first + np.where(value > NEVER, more, 0), value)
 
     def _place(
         self,
@@ -229,7 +229,7 @@ class Spans:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class BestSpans:
     """The n best spans of each of B examples."""
 
     first: NDArray[np.int64]  # [B, n], the start token's place among the Tokens
@@ -296,23 +296,23 @@ class Edges:
     end_logit: NDArray[np.float32]
 
 
-def choose_edges(tokens: Tokens, found: Found, cuts: Sequence[NDArray[np.bool_] | None]) -> Edges:
-    start = tokens.char_start[found.first].astype(np.int64)
-    end = tokens.char_end[found.last].astype(np.int64)
-    logit = tokens.start[found.first] + tokens.end[found.last]
+def choose_edges(tokens: Tokens, best_spans: BestSpans, cuts: Sequence[NDArray[np.bool_] | None]) -> Edges:
+    start = tokens.char_start[best_spans.first].astype(np.int64)
+    end = tokens.char_end[best_spans.last].astype(np.int64)
+    logit = tokens.start[best_spans.first] + tokens.end[best_spans.last]
     if tokens.front is not None and tokens.back is not None:
         drops = np.arange(BOUNDARY_CLASSES).reshape(-1, 1, 1)
         front_at, back_at = start + drops, end - drops  # [classes, B, n]
-        front_ok = front_at < tokens.char_end[found.first]
-        back_ok = back_at > tokens.char_start[found.last]
+        front_ok = front_at < tokens.char_end[best_spans.first]
+        back_ok = back_at > tokens.char_start[best_spans.last]
         for b, cut in enumerate(cuts):
             if cut is not None:
                 front_ok[:, b] &= cut[np.minimum(front_at[:, b], len(cut) - 1)]
                 back_ok[:, b] &= cut[np.clip(back_at[:, b], 0, len(cut) - 1)]
-        front, back = tokens.front[:, found.first], tokens.back[:, found.last]
+        front, back = tokens.front[:, best_spans.first], tokens.back[:, best_spans.last]
         pair = np.where(front_ok, front, NEVER)[:, None] + np.where(back_ok, back, NEVER)[None]
         pair[front_at[:, None] >= back_at[None]] = NEVER
-        # Where a token lies inside a grapheme no pair may be left: then nothing is dropped.
+        # If a token is inside a grapheme, no pair may be left: then nothing is dropped.
         none = pair.max(axis=(0, 1)) == NEVER
         pair[0, 0][none] = (front[0] + back[0])[none]
         flat = pair.reshape(BOUNDARY_CLASSES**2, *start.shape)
@@ -320,15 +320,15 @@ def choose_edges(tokens: Tokens, found: Found, cuts: Sequence[NDArray[np.bool_] 
         logit = logit + np.take_along_axis(flat, best[None], axis=0)[0]
         start, end = start + best // BOUNDARY_CLASSES, end - best % BOUNDARY_CLASSES
     for b, cut in enumerate(cuts):
-        if cut is not None:  # a token's own edge may lie inside a grapheme: take all of it
+        if cut is not None:  # a token's own edge may be inside a grapheme: use all of it
             (at,) = np.nonzero(cut)
             start[b] = at[np.searchsorted(at, start[b], side="right") - 1]
-            # Rows short of spans are filled with other rows' tokens, which may lie beyond this text.
+            # Rows short of spans are filled with other rows' tokens, which may be beyond this text.
             end[b] = at[np.searchsorted(at, np.minimum(end[b], at[-1]), side="left")]
     return Edges(
         start,
         end,
-        np.where(found.value > NEVER, logit, NEVER),
-        tokens.start[found.first],
-        tokens.end[found.last],
+        np.where(best_spans.value > NEVER, logit, NEVER),
+        tokens.start[best_spans.first],
+        tokens.end[best_spans.last],
     )

@@ -28,7 +28,7 @@ from komrc.errors import KomrcError, StorageError
 
 MANIFEST = "manifest.json"
 TEMPORARY = ".tmp-"  # .tmp-<8 hex digits>-<name>: half-written, or on its way out
-_FORMER = ".old-"  # .old-<8 hex digits>-<name>: what stood at <name>, while another takes its place
+_FORMER = ".old-"  # .old-<8 hex digits>-<name>: the former <name>, while it is being replaced
 LARGEST_MANIFEST = 16 << 20  # bytes
 _RUST_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # Linux
@@ -138,7 +138,8 @@ def put_in_place(finished: Path, path: Path) -> None:
 def move_into(staged: Path, folder: Path) -> None:
     """Move the files of a folder that ``replacing_folder`` made into another, the manifest last.
 
-    Stopped halfway, the same call goes on; until then the folder does not pass its manifest. Raises OSError.
+    If it is interrupted, the same call finishes it; until then the folder does not pass its manifest.
+    Raises OSError.
     """
     files = sorted(staged.iterdir(), key=lambda file: file.name == MANIFEST)
     for file in files:
@@ -172,7 +173,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _swap(new: Path, path: Path) -> None:
-    """Put ``new`` in the place of ``path``, and what stood there in the place of ``new``.
+    """Exchange ``new`` and ``path``.
 
     One step where the kernel and the file system can; else a kill between the two renames leaves
     ``.old-…``, which ``remove_stale`` puts back.
@@ -240,7 +241,7 @@ def _explained(path: Path) -> Iterator[None]:
         raise StorageError(
             f"can't be written ({reason})",
             where=str(path),
-            fix="check free space and permissions; what stood there before is untouched",
+            fix="check free space and permissions; the former file or folder is unchanged",
         ) from error
 
 
@@ -279,8 +280,8 @@ def verify_folder(path: Path, names: Collection[str] | None = None) -> list[str]
         try:
             if not file.is_file():
                 problems.append(f"{name} is missing")
-            elif (found := file.stat().st_size) != size:
-                problems.append(f"{name} has {found} bytes instead of {size}")
+            elif (actual := file.stat().st_size) != size:
+                problems.append(f"{name} has {actual} bytes instead of {size}")
             elif sha256_file(file) != digest:
                 problems.append(f"{name} differs from its checksum")
         except OSError as error:
@@ -344,7 +345,7 @@ def _left(folder: Path, kind: str, name: str | None) -> list[Path]:
 
 
 def _abandoned(path: Path, age: float) -> bool:
-    """Whether no process holds it. Says no where that can't be told."""
+    """Whether no process has it locked. False if that can't be found out."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

@@ -80,11 +80,11 @@ def binary_format(data: bytes, name: str = "") -> BinaryFormat | None:
     ``name`` is the file's name: its ending decides between formats that begin with the same bytes.
     """
     if data.startswith(_ZIP):
-        found = _member(_IN_ZIP, data, name)
-        return BinaryFormat(found, _SAVE_AS_TEXT) if found else BinaryFormat("a ZIP file", _UNPACK)
+        kind = _member(_IN_ZIP, data, name)
+        return BinaryFormat(kind, _SAVE_AS_TEXT) if kind else BinaryFormat("a ZIP file", _UNPACK)
     if data.startswith(_OLE):
-        found = _member(_IN_OLE, data, name)
-        return BinaryFormat(found or "a HWP or old Office document", _SAVE_AS_TEXT)
+        kind = _member(_IN_OLE, data, name)
+        return BinaryFormat(kind or "a HWP or old Office document", _SAVE_AS_TEXT)
     for signature, what, fix in _SIGNATURES:
         if data.startswith(signature):
             return BinaryFormat(what, fix)
@@ -111,9 +111,9 @@ def is_parquet(data: bytes) -> bool:
 
 
 def marked_encoding(data: bytes) -> str | None:
-    """The encoding that a byte order mark tells, None for UTF-8 and without a mark."""
-    found = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
-    return None if found == "utf-8-sig" else found
+    """The encoding of a byte order mark; None for UTF-8 and without a mark."""
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), None)
+    return None if encoding == "utf-8-sig" else encoding
 
 
 def decode(data: bytes, *, where: str, error: type[KomrcError]) -> str:
@@ -126,8 +126,8 @@ def decode(data: bytes, *, where: str, error: type[KomrcError]) -> str:
     def fail(what: str, fix: str) -> KomrcError:
         return error(what, where=where, fix=fix)
 
-    if found := binary_format(data, where):
-        raise fail(f"is {found.name}, not text", found.fix)
+    if kind := binary_format(data, where):
+        raise fail(f"is {kind.name}, not text", kind.fix)
     encoding = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding)

@@ -32,23 +32,23 @@ class Unreachable:
     def warnings(self) -> list[str]:
         """One sentence for each count above 0, with the option to change."""
         of = f"of {self.questions:,} questions"
-        found = []
+        sentences = []
         if self.too_long:
-            found.append(
+            sentences.append(
                 f"{self.too_long:,} {of} have an answer of more than {self.max_answer_length} tokens, which"
                 f" is never given: raise --max-answer-length (the longest answer has {self.longest:,})"
             )
         if self.no_window:
-            found.append(
+            sentences.append(
                 f"{self.no_window:,} {of} have an answer that no window of {self.max_seq_length} tokens holds"
                 " whole: raise --max-seq-length"
             )
         if self.unanswerable:
-            found.append(
+            sentences.append(
                 f"{self.unanswerable:,} {of} have no answer (is_impossible), and are always answered wrong"
                 " without --version_2_with_negative"
             )
-        return found
+        return sentences
 
 
 def count_unreachable(

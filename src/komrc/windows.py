@@ -203,7 +203,7 @@ def _encode_contexts(
 
 @cache
 def _is_text() -> NDArray[np.bool_]:
-    """Whether a code point is no white space; the last entry stands for all beyond."""
+    """Whether a code point is no white space; the last entry is for all beyond."""
     return np.array([not chr(code).isspace() for code in range(0x3002)])
 
 
@@ -212,7 +212,7 @@ def _tidy(
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Offsets without white space at the edges, never decreasing along a text."""
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
-    base = np.repeat(np.cumsum(sizes) - sizes, counts)  # the texts stand one after the other
+    base = np.repeat(np.cumsum(sizes) - sizes, counts)  # the texts are one after the other
     codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
     text = np.append(_is_text()[np.minimum(codes, 0x3001)], True)
     place = np.arange(len(text))
@@ -287,7 +287,7 @@ def in_visible_text(windows: Windows, seen: Mapping[int, VisibleText]) -> Window
 
 def batches(lengths: NDArray[Any], *, token_budget: int) -> Iterator[NDArray[np.intp]]:
     """Indices of windows, batch by batch, longest first; a batch's padded size is at most the budget
-    (a window longer than the budget stands alone)."""
+    (a window longer than the budget is a batch of its own)."""
     order = np.argsort(-lengths, kind="stable")
     at = 0
     while at < len(order):

@@ -100,8 +100,8 @@ def test_the_command_mends_and_lists(tmp_path: Path, capsys: pytest.CaptureFixtu
     new = tmp_path / "new.json"
     assert main(["data", "fix", given, "--output", str(new)]) == 3
     out = capsys.readouterr().out
-    assert "9 values mended, 1 problems left" in out
-    assert "mended: 1 × repeated id" in out
+    assert "9 values corrected, 1 problems left" in out
+    assert "corrected: 1 × repeated id" in out
     assert "$.data[0].paragraphs[0].qas[1].answers[0]" in out
     assert "(id left)" in out
     assert Path(given).read_bytes() == before
@@ -122,7 +122,7 @@ def test_a_sound_file_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixtu
     doc["data"][0]["title"] = "t"
     new = tmp_path / "new.json"
     assert main(["data", "fix", write(tmp_path / "given.json", doc), "--output", str(new)]) == 0
-    assert "0 values mended, 0 problems left" in capsys.readouterr().out
+    assert "0 values corrected, 0 problems left" in capsys.readouterr().out
     assert json.loads(new.read_text(encoding="utf-8")) == doc
 
 

@@ -26,8 +26,8 @@ examples:
   komrc ask "수도는 어디인가?" --context city.txt --model models --json
 
 Without a terminal each answer is a line: text, start, end, score, separated by tabs. Offsets count characters
-(code points) from 0; end is one behind the last. Where the text holds no answer, the answer is empty and the
-best span is named on stderr; --always-answer gives that span as the answer.
+(code points) from 0; end is one after the last. If the text has no answer, the answer is empty and stderr
+names the best span; --always-answer prints that span as the answer.
 """
 
 _ADVICE = """\
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         for answer in answers:
             print(" ".join(answer.text.split()), answer.start, answer.end, f"{answer.score:.4f}", sep="\t")
     if not answers:
-        print("komrc: the text has nothing that the model's tokens cover", file=sys.stderr)
+        print("komrc: no token of the model covers a character of the text", file=sys.stderr)
     return 0
 
 
@@ -89,7 +89,7 @@ def _question(text: str) -> str:
     if text.isprintable() or not any("\udc80" <= character <= "\udcff" for character in text):
         return text
     try:
-        return os.fsencode(text).decode("utf-8")  # the C locale: the terminal is UTF-8 all the same
+        return os.fsencode(text).decode("utf-8")  # in the C locale the terminal may still be UTF-8
     except UnicodeDecodeError as error:
         raise InputError(
             "is not UTF-8; it may be CP949, an old Korean encoding",
@@ -99,7 +99,7 @@ def _question(text: str) -> str:
 
 
 def _read(name: str) -> str:
-    """The text, its line ends as they are, so that offsets hold. Raises InputError."""
+    """The text, its line ends unchanged, so that offsets stay right. Raises InputError."""
     if name != "-":
         return text_files.read_text(name, error=InputError)
     where = "standard input"
@@ -113,7 +113,7 @@ def _read(name: str) -> str:
 
 
 def _no_answer(guess: Answer | None) -> str:
-    """What to print where the text holds no answer, with the best span."""
+    """What to print if the text has no answer, with the best span."""
     if guess is None:
         return _NO_ANSWER
     return f"{_NO_ANSWER} (가장 그럴듯한 곳: {' '.join(guess.text.split())}, {guess.score:.1%})"

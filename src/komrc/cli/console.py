@@ -24,7 +24,7 @@ _ERRORS = "komrc.escape"
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP came; like Ctrl-C, it ends the command after the files are in order."""
+    """SIGTERM or SIGHUP was received; like Ctrl-C, it ends the command after its files are in order."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def prepared() -> Iterator[None]:
-    """While this lasts, the standard streams take every text, and signals end the command in order."""
+    """Inside the block the standard streams accept every text, and signals end the command in order."""
     before = sys.stdin, sys.stdout, sys.stderr
     _occupy_descriptors()
     prepare_output()
@@ -53,7 +53,7 @@ def prepared() -> Iterator[None]:
 
 
 def prepare_output() -> None:
-    """Let standard output and standard error take every text, whatever their encoding."""
+    """Let standard output and standard error accept every text, whatever their encoding."""
     codecs.register_error(_ERRORS, _escape)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -62,7 +62,7 @@ def prepare_output() -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON; with ASCII only where the output is not UTF-8, so that it stays valid JSON."""
+    """Print a value as JSON; with ASCII only if the output is not UTF-8, so that it stays valid JSON."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     plain = codecs.lookup(encoding).name != "utf-8"
     print(json.dumps(value, ensure_ascii=plain, indent=2))
@@ -93,7 +93,7 @@ def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def _occupy_descriptors() -> None:
-    """Open the null device in the place of closed standard streams: else the next file that is opened gets
+    """Open the null device in place of closed standard streams: else the next file that is opened gets
     the descriptor, and whatever a library writes to standard output ends up in it."""
     for descriptor in (0, 1, 2):
         try:
@@ -119,7 +119,7 @@ class _ClosedOutput(io.TextIOBase):
 
 
 class _Messages:
-    """Standard error, whose end ends no work: what can't be written any more is dropped."""
+    """Standard error. If it is closed, messages are dropped and the command continues."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

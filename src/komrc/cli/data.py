@@ -40,21 +40,21 @@ examples:
 exit codes: 0 nothing wrong, 3 findings, 4 the tokenizer can't be loaded"""
 
 _FIX = """\
-Mended are answers whose offset was counted in UTF-16 units, in bytes, with other line ends, white space or
-Unicode form, or is one off, if only one place can be meant; missing and repeated ids; 19.0 and "19" for 19,
-"false" for false. Everything else stays as it is and is listed.
+It corrects offsets of answers that were counted in UTF-16 units, in bytes, with other line ends, white space
+or Unicode form, or that are one off, if only one place can be meant; missing and repeated ids; 19.0 and "19"
+for 19, "false" for false. It changes nothing else, and lists what is left.
 
 JSON stays in its own layout. JSON Lines, CSV and Parquet become JSON Lines (NEW ends in .jsonl).
 
 examples:
-  komrc data fix mine.json --output mended.json
-  komrc data fix mine.csv --output mended.jsonl
+  komrc data fix mine.json --output fixed.json
+  komrc data fix mine.csv --output fixed.jsonl
 
-exit codes: 0 nothing is left to correct, 3 problems are left (NEW is written all the same)"""
+exit codes: 0 nothing is left to correct, 3 problems are left (NEW is written, too)"""
 
 _GET = f"""\
 Downloads train (60,407 questions) and dev (5,774) from {KORQUAD_URL}
-and checks them byte for byte. What was stopped goes on where it stopped. The data's licence is
+and checks them byte for byte. After an interruption the same command resumes. The data's licence is
 {KORQUAD_LICENCE}: it may be used and passed on unchanged, with its source named.
 
 examples:
@@ -81,20 +81,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     lint.add_argument(
         "--tokenizer",
         metavar="NAME_OR_FOLDER",
-        help="whose tokens the reachable answers are counted with (default: the embedded model's)",
+        help="tokenizer with which reachable answers are counted (default: the embedded model's)",
     )
     lint.add_argument("--json", action="store_true", help="print one JSON object")
     lint.set_defaults(run=run_lint)
     fix = actions.add_parser(
         "fix",
-        help="mend ids and offsets of a data file into a new file",
-        description="Mend what has exactly one meaning, and write a new file.",
+        help="correct ids and offsets of a data file, in a new file",
+        description="Correct what has exactly one meaning, and write a new file.",
         epilog=_FIX,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     fix.add_argument("file", type=Path, metavar="FILE", help="the data file; it is not changed")
     fix.add_argument(
-        "--output", type=Path, required=True, metavar="NEW", help="the mended file; it must not exist"
+        "--output", type=Path, required=True, metavar="NEW", help="the corrected file; it must not exist"
     )
     fix.set_defaults(run=run_fix)
     get = actions.add_parser(
@@ -282,7 +282,7 @@ def _show(args: argparse.Namespace, problems: tuple[Problem, ...], rows: list[tu
 
 
 def run_fix(args: argparse.Namespace) -> int:
-    """Write the mended file; print what was changed and what is left. 3 where problems are left."""
+    """Write the corrected file; print what was changed and what is left. 3 if problems are left."""
     if args.output.exists():
         raise UsageError("exists already", where=str(args.output), fix="give --output a new name")
     fixed = fix_data(args.file, args.output)
@@ -291,9 +291,9 @@ def run_fix(args: argparse.Namespace) -> int:
         problems = scan_data(args.output).problems
     except DataError as error:
         problems = (Problem("$", error.what, error.fix or "correct it"),)
-    print(f"{args.output}: {len(fixed.changes):,} values mended, {len(problems):,} problems left")
+    print(f"{args.output}: {len(fixed.changes):,} values corrected, {len(problems):,} problems left")
     for title, found, kinds in (
-        ("mended", fixed.changes, Counter(change.kind for change in fixed.changes).most_common()),
+        ("corrected", fixed.changes, Counter(change.kind for change in fixed.changes).most_common()),
         ("left", problems, kinds_of(problems)),
     ):
         for kind, count in kinds:

@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(format="  %(message)s", level=logging.WARNING)
     logging.getLogger("komrc").setLevel(logging.INFO)
 
-    wide = None if sys.stdout.isatty() else 160  # in a file or a pipe nothing tells how wide lines may be
+    wide = None if sys.stdout.isatty() else 160  # the width of a file or a pipe is not known
     screen = Console(highlight=False, markup=False, width=wide)
     screen.print("KoMRC: from a data set to a model that answers questions, on this machine.", style="bold")
     train, dev = (Part(path, load_squad(path)) for path in files)
@@ -155,12 +155,12 @@ def _pick(folder: Path, name: str | None, words: Sequence[str], flag: str) -> Pa
         return path
     names = sorted(path.name for path in folder.glob("*.json"))
     for word in words:
-        found = [name for name in names if word in name.lower()]
-        if len(found) == 1:
-            return folder / found[0]
-        if found:
+        matching = [name for name in names if word in name.lower()]
+        if len(matching) == 1:
+            return folder / matching[0]
+        if matching:
             raise UsageError(
-                f"{len(found)} files have '{word}' in their name: {', '.join(found)}",
+                f"{len(matching)} files have '{word}' in their name: {', '.join(matching)}",
                 where=str(folder),
                 fix=f"choose one with {flag}",
             )

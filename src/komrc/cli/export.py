@@ -16,9 +16,9 @@ examples:
   komrc export --model models --output models-int8 --quantize int8 --data KorQuAD_v1.0_dev.json
   komrc predict --model models-int8 --engine onnx --data questions.json --output predictions.json
 
-The export is checked before it is put in its place: fp32 logits within 1e-4 of torch's and the same
-answers; int8 at most --max-em-drop points of EM below fp32, on --data or on the bundled sample. The bundled
-sample has few questions; name a larger file for a figure to rely on. The report is JSON on stdout.
+The export is checked before it replaces anything: fp32 logits must be within 1e-4 of torch's, with the same
+answers; int8 may lose at most --max-em-drop points of EM against fp32, on --data or on the bundled sample.
+The bundled sample has few questions; give a larger file for a reliable figure. The report is JSON on stdout.
 """
 
 

@@ -22,7 +22,7 @@ examples:
       --model models --output report.html --json report.json
   komrc report KorQuAD_v1.0_dev.json old.json --compare new.json --output difference.html
 
-The page is one file in Korean and English: it asks nothing of the network. --json writes the same numbers.
+The page is one file in Korean and English. It needs no network. --json writes the same numbers.
 """
 
 
@@ -32,7 +32,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         commands,
         "report",
         epilog=EXAMPLES,
-        more="It has slices, kinds of errors, reliability of scores, two runs.",
+        more="It shows scores by kind of question, kinds of errors, reliability of scores, and a second run.",
     )
     parser.add_argument("data", metavar="DATA", type=Path, help="questions with reference answers")
     parser.add_argument(
@@ -57,8 +57,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--model",
         metavar="MODEL",
-        help="model folder or hub id that predicted: its tokenizer and window lengths add the ceiling, "
-        "answers that tokens can't reach, and answers cut by windows",
+        help="model folder or hub id that predicted: its tokenizer and window lengths add the best "
+        "possible score, answers that tokens can't reach, and answers cut by windows",
     )
     parser.add_argument(
         "--trim-particles",
@@ -74,7 +74,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Write the page and the figures."""
     _check_outputs(args)
-    # Matplotlib and the tokenizers are loaded by what is asked for.
+    # Matplotlib and the tokenizers are loaded only if they are needed.
     from komrc.report.analysis import analyse, load_scores
 
     examples = read_data(args.data, REPORTING, skip_invalid=args.skip_invalid).examples

@@ -37,7 +37,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until told to stop."""
+    """Serve until a signal ends it."""
     options = _options(args)
     require(*_LIBRARIES, extra="serve", purpose="the server", where="komrc serve")
     from komrc.serving.server import configure_logging, serve

@@ -23,7 +23,7 @@ _TRUTH = {"true": True, "false": False}
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One value that was mended."""
+    """One value that was corrected."""
 
     path: str
     what: str
@@ -35,14 +35,14 @@ class Change:
 
 @dataclass(slots=True)
 class Fixed:
-    """A mended data file: its new bytes, and what was changed."""
+    """A corrected data file: its new bytes, and what was changed."""
 
     content: bytes
     changes: list[Change] = field(default_factory=list)
 
 
 def fix_data(path: Path, output: Path) -> Fixed:
-    """The data file with ids and offsets mended, in its own layout; tables become JSON Lines.
+    """The data file with corrected ids and offsets, in its own layout; tables become JSON Lines.
 
     Args:
         output: where it will be written; only its ending is looked at.
@@ -56,7 +56,7 @@ def fix_data(path: Path, output: Path) -> Fixed:
         layouts.refuse_other(parsed.value, str(path))
         if parsed.problems:
             raise DataError(
-                "is ambiguous JSON, which can't be mended",
+                "is ambiguous JSON, which can't be corrected",
                 where=str(path),
                 fix="correct these by hand first",
                 problems=tuple(parsed.problems.values()),
@@ -85,7 +85,7 @@ def _require_ending(output: Path, *endings: str) -> None:
         raise UsageError(
             f"ends in {output.suffix or 'nothing'}",
             where=str(output),
-            fix=f"give a name that ends in {endings[0]}: the mended file has that form",
+            fix=f"give a name that ends in {endings[0]}: the corrected file has that form",
         )
 
 

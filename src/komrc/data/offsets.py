@@ -43,11 +43,11 @@ def _written_otherwise(text: str, start: int | None, context: str) -> Gold | Non
 def _readings(start: int, context: str) -> set[int]:
     """The places that ``start`` means in each other way of counting."""
     lead = len(context) - len(context.lstrip())
-    found = {start - 1, start + 1, start + lead, start - lead} - {start}
+    starts = {start - 1, start + 1, start + lead, start - lead} - {start}
     counts = [0] * 7  # of what is before the character, in each way
     previous = ""
     for i, character in enumerate(context):
-        found.update({i} if start in counts and i != start else ())
+        starts.update({i} if start in counts and i != start else ())
         following = context[i + 1 : i + 2]
         counts[0] += 1 + (character > "\uffff")  # UTF-16
         counts[1] += len(character.encode("utf-8", "surrogatepass"))
@@ -57,4 +57,4 @@ def _readings(start: int, context: str) -> set[int]:
         counts[5] += len(unicodedata.normalize("NFD", character))
         counts[6] += not (unicodedata.combining(character) or "\u1160" <= character <= "\u11ff")  # NFC
         previous = character
-    return found
+    return starts

@@ -39,7 +39,7 @@ def read_nbest(path: str | Path) -> dict[str, Any]:
     if isinstance(parsed, strict_json.Document):
         value: dict[str, Any] = parsed.value
         return value
-    found = {}
+    entries = {}
     for _, where, row in parsed.rows(0, None):
         if isinstance(row, Problem) or "id" not in row or "nbest" not in row:
             raise DataError(
@@ -47,8 +47,8 @@ def read_nbest(path: str | Path) -> dict[str, Any]:
                 where=str(path),
                 fix='write lines of {"id": "…", "nbest": [...]}',
             )
-        found[str(row["id"])] = row["nbest"]
-    return found
+        entries[str(row["id"])] = row["nbest"]
+    return entries
 
 
 def _shards(folder: Path) -> list[Path]:

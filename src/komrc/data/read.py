@@ -85,7 +85,7 @@ def read_data(
         kept=loaded.counts.kept,
         left_out=loaded.left_out,
         skip_invalid=skip_invalid,
-        fix="correct them (`komrc data fix` mends what has one meaning)"
+        fix="correct them (`komrc data fix` corrects what has one meaning)"
         + (", or leave the questions concerned out with --skip-invalid" if loaded.examples else ""),
     )
     return loaded

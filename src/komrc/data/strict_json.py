@@ -107,9 +107,9 @@ def parse(text: str, where: str) -> tuple[Any, dict[str, Problem]]:
         return value
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(items)
-        if len(made) == len(items):
-            return made
+        values = dict(items)
+        if len(values) == len(items):
+            return values
         odd.append(repeated := RepeatedKeys(items))
         return repeated
 
@@ -140,10 +140,10 @@ def parse(text: str, where: str) -> tuple[Any, dict[str, Problem]]:
 
 def size_limit() -> int:
     """Bytes of the largest file that is read. Raises UsageError for a variable that is no number."""
-    said = os.environ.get(MAX_BYTES_VARIABLE, "")
-    if said and not (said.isascii() and said.isdigit()):
-        raise UsageError(f"is {said!r}", where=MAX_BYTES_VARIABLE, fix="give a number of bytes")
-    return int(said) if said else MAX_BYTES
+    setting = os.environ.get(MAX_BYTES_VARIABLE, "")
+    if setting and not (setting.isascii() and setting.isdigit()):
+        raise UsageError(f"is {setting!r}", where=MAX_BYTES_VARIABLE, fix="give a number of bytes")
+    return int(setting) if setting else MAX_BYTES
 
 
 def too_large(where: str, size: str, limit: int) -> DataError:

@@ -92,7 +92,7 @@ def table(name: str, open_file: Open, columns: Sequence[str]) -> Table:
 def plain(name: str, open_file: Open) -> Iterator[Open]:
     """A way to open the file as plain bytes; a gzip or UTF-16 file is copied to a temporary one first.
 
-    Raises DataError for a file that is something else than its name tells.
+    Raises DataError for a file of another kind than its name.
     """
     with open_file() as file:
         head = file.read(text_files.HEAD)
@@ -274,11 +274,11 @@ class Parquet:
                 yield number, f"row {number}", {key: cell for key, cell in row.items() if cell is not None}
 
 
-def _require(columns: Sequence[str], there: Sequence[str], name: str) -> None:
+def _require(columns: Sequence[str], present: Sequence[str], name: str) -> None:
     missing = [
         column
         for column in columns
-        if not any(key in there for key in (layouts.ID_KEYS if column == "id" else (column,)))
+        if not any(key in present for key in (layouts.ID_KEYS if column == "id" else (column,)))
     ]
     if missing:
         raise DataError(f"has no column {', '.join(missing)}", where=name, fix=_COLUMNS_FORM)

@@ -108,7 +108,7 @@ class OnnxEngine:
     @cached_property
     def _narrow(self) -> InferenceSession:
         """A session for several windows at once, each on one thread; made when it is first wanted."""
-        if _identity(self.path) != self._files:  # another model stands there now
+        if _identity(self.path) != self._files:  # the file is now another model
             return self.session
         return _session(self.path, 1)
 
@@ -162,7 +162,7 @@ def _session(path: Path, threads: int) -> InferenceSession:
             str(path),
             options,
             providers=["CPUExecutionProvider"],
-            # On the CPU it is six times slower than the three nodes that it stands for.
+            # On the CPU it is six times slower than the three nodes that it replaces.
             disabled_optimizers=["SkipLayerNormFusion"],
         )
     except Exception as error:  # ONNX Runtime raises a dozen kinds of its own
@@ -174,7 +174,7 @@ def _session(path: Path, threads: int) -> InferenceSession:
 
 
 def _identity(path: Path) -> list[tuple[int, int, int]]:
-    """What tells a graph and the weights beside it from others that take their place."""
+    """What distinguishes a graph and its weights from others of the same names."""
     found = [file.stat() for file in (path, path.parent / WEIGHTS) if file.is_file()]
     return [(status.st_ino, status.st_size, status.st_mtime_ns) for status in found]
 
@@ -196,7 +196,7 @@ def _check_weights(folder: Path, metadata: dict[str, str]) -> None:
 def usable_cores() -> int:
     """Threads for one run: what OMP_NUM_THREADS says, as to torch; else the cores that the process may use.
 
-    A container may see 64 cores and be given the time of two: 64 threads would stand still most of the time.
+    A container may see 64 cores and be given the time of two: 64 threads would wait most of the time.
     """
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdecimal() and int(wanted):

@@ -52,9 +52,9 @@ class OpenVinoEngine:
         try:
             # As bytes, so that a hostile graph can't name other files as its weights.
             graph = openvino.Core().read_model(path.read_bytes(), b"")
-            found = {output.any_name: n for n, output in enumerate(graph.outputs)}
+            names = {output.any_name: n for n, output in enumerate(graph.outputs)}
             self._inputs = frozenset(item.any_name for item in graph.inputs)
-            self._outputs = [found[output] for output in OUTPUTS if output in found]
+            self._outputs = [names[output] for output in OUTPUTS if output in names]
             self._queue = openvino.AsyncInferQueue(openvino.compile_model(graph, "CPU", settings), count)
         except (RuntimeError, OSError) as error:
             raise EngineError(
@@ -62,7 +62,7 @@ class OpenVinoEngine:
                 where=str(path),
                 fix="export the model again with `komrc export`",
             ) from error
-        if "input_ids" not in self._inputs or not {"start", "end"} <= set(found):
+        if "input_ids" not in self._inputs or not {"start", "end"} <= set(names):
             raise EngineError(
                 "the graph is not a KoMRC export",
                 where=str(path),

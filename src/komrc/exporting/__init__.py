@@ -66,7 +66,7 @@ def export(
         max_em_drop: points of EM that int8 may lose against fp32.
         model_type: what the model must be; None takes what the folder says.
         lengths: settings such as max_seq_length to check and write in place of the folder's.
-        say: told of each step.
+        say: called with a line about each step.
 
     Raises ModelError where the export doesn't compute what torch computes, or loses more than
     ``max_em_drop``; then ``output`` is left as it was. EngineError where the ``onnx`` extra is missing.

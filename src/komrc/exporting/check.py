@@ -39,8 +39,8 @@ def compare(
     worst = 0.0
     for begin in range(0, len(windows), 4):  # unsorted: so that there is padding, too
         batch = collate(windows, np.arange(begin, min(begin + 4, len(windows))))
-        expected, found = (engine.run(batch).arrays for engine in engines)
-        worst = max(worst, *(float(np.abs(a - b).max()) for a, b in zip(expected, found, strict=True)))
+        expected, actual = (engine.run(batch).arrays for engine in engines)
+        worst = max(worst, *(float(np.abs(a - b).max()) for a, b in zip(expected, actual, strict=True)))
     if not worst <= TOLERANCE:  # also where it isn't a number
         raise ModelError(
             f"a logit differs from torch's by {worst:.2g}; at most {TOLERANCE:g} is allowed",

@@ -76,8 +76,8 @@ class Int8Nodes:
     ) -> str:
         """Append a node with one output; returns the output's name."""
         name = output or f"int8.{len(self.nodes)}"
-        made = self.onnx.helper.make_node(operator, inputs, [name], domain=domain or None, **attributes)
-        self.nodes.append(made)
+        onnx_node = self.onnx.helper.make_node(operator, inputs, [name], domain=domain or None, **attributes)
+        self.nodes.append(onnx_node)
         return name
 
     def integer(self, name: str, value: int) -> str:

@@ -21,16 +21,16 @@ def quantize_graph(source: Path, target: Path) -> None:
     graph = model.graph
     weights = {item.name: item for item in graph.initializer}
     gelu = {name for node in graph.node if node.op_type.endswith("Gelu") for name in node.output}
-    made = Int8Nodes()
+    int8 = Int8Nodes()
     inputs: dict[str, Quantized] = {}
 
     def stored(name: str, values: np.ndarray[Any, Any]) -> str:
-        made.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        int8.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
         return name
 
     def rounded(name: str, axis: int) -> tuple[str, str]:
         """int8 values and float32 scales; ``axis`` is the one that a scale covers."""
-        if f"{name}.int8" not in made.initializers:
+        if f"{name}.int8" not in int8.initializers:
             weight = numpy_helper.to_array(weights[name])
             values, scale = round_int8(weight, axis=axis)
             stored(f"{name}.int8", values)
@@ -44,16 +44,16 @@ def quantize_graph(source: Path, target: Path) -> None:
         if node.op_type == "MatMul" and is_table(node.input[1], wide=HEAD_WIDTH):
             value = node.input[0]
             if value not in inputs:
-                inputs[value] = made.quantized(value, after_gelu=value in gelu)
-            made.product(inputs[value], *rounded(node.input[1], axis=0), output=node.output[0])
+                inputs[value] = int8.quantized(value, after_gelu=value in gelu)
+            int8.product(inputs[value], *rounded(node.input[1], axis=0), output=node.output[0])
         elif node.op_type == "Gather" and is_table(node.input[0], wide=1):
-            made.rows(*rounded(node.input[0], axis=1), node.input[1], output=node.output[0])
+            int8.rows(*rounded(node.input[0], axis=1), node.input[1], output=node.output[0])
         else:
-            made.nodes.append(node)
-    used = {name for node in made.nodes for name in node.input}
+            int8.nodes.append(node)
+    used = {name for node in int8.nodes for name in node.input}
     kept = [item for item in graph.initializer if item.name in used]
-    nodes = list(made.nodes)
+    nodes = list(int8.nodes)
     del graph.node[:], graph.initializer[:], graph.value_info[:]
     graph.node.extend(nodes)
-    graph.initializer.extend([*kept, *made.initializers.values()])
+    graph.initializer.extend([*kept, *int8.initializers.values()])
     onnx.save(model, str(target))

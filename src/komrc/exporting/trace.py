@@ -161,7 +161,7 @@ def optimize(path: Path, *, heads: int, hidden: int) -> None:
     from onnxruntime.transformers.fusion_options import FusionOptions
 
     options = FusionOptions("bert")
-    # On the CPU, ONNX Runtime's SkipLayerNormalization is slower than the nodes it stands for.
+    # On the CPU, ONNX Runtime's SkipLayerNormalization is slower than the nodes it replaces.
     options.enable_skip_layer_norm = False
     options.enable_bias_skip_layer_norm = False
     options.enable_embed_layer_norm = False

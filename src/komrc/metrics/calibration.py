@@ -1,4 +1,4 @@
-"""Whether scores mean what they say: reliability bins, calibration error, and the temperature that mends it.
+"""Calibration of scores: reliability bins, calibration error, and the temperature that corrects it.
 
 After Guo et al. 2017, "On Calibration of Modern Neural Networks".
 """
@@ -19,7 +19,7 @@ _GOLDEN = (5**0.5 - 1) / 2
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Answers whose score lies in ``(low, high]``."""
+    """Answers whose score is in ``(low, high]``."""
 
     low: float
     high: float
@@ -56,8 +56,8 @@ def expected_calibration_error(
 
 def log_loss(scores: NDArray[np.float64], correct: NDArray[np.bool_]) -> float:
     """Mean negative log-likelihood of right and wrong under the scores, in nats."""
-    said = np.where(correct, scores, 1.0 - scores)
-    return float(-np.log(np.clip(said, _TINY, 1.0)).mean())
+    likelihoods = np.where(correct, scores, 1.0 - scores)
+    return float(-np.log(np.clip(likelihoods, _TINY, 1.0)).mean())
 
 
 def fit_temperature(

@@ -1,6 +1,6 @@
-"""Linear layers for inference in bfloat16 whose weights lie as oneDNN wants them.
+"""Linear layers for inference in bfloat16 whose weights are in the order that oneDNN needs.
 
-PyTorch's own linear layer brings the weights into that order anew at every call, which takes longer than the
+PyTorch's own linear layer reorders the weights at every call, which takes longer than the
 product itself at a few hundred tokens. The operator is the one that torch.compile uses.
 """
 
@@ -42,7 +42,7 @@ class BFloat16Linear(nn.Module):
 
 
 def to_bfloat16(encoder: nn.Module) -> None:
-    """Replace an encoder's linear layers in place; whatever stands between them stays in float32."""
+    """Replace an encoder's linear layers in place; all between them stays in float32."""
     from transformers.activations import GELUActivation
 
     for module in list(encoder.modules()):

@@ -1,9 +1,9 @@
 """The int8 weights file: one ``model.safetensors`` that torch and ONNX Runtime both read.
 
-Layout, said by the file's metadata ``{"format": "komrc-int8"}``:
+Layout, named in the file's metadata ``{"format": "komrc-int8"}``:
 
 * embedding table ``[rows, H]``: int8 in torch's layout, ``<name>.scale`` float32 ``[rows, 1]``;
-* linear weight, in torch ``[out, in]``: int8 stored as ``[in, out]``, since ONNX multiplies by it as it lies
+* linear weight, in torch ``[out, in]``: int8 stored as ``[in, out]``, since ONNX multiplies by it as it is
   in the file, with ``<name>.scale`` float32 ``[out]``;
 * everything else (biases, layer norms, heads): float32, as it is.
 

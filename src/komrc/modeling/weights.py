@@ -61,12 +61,12 @@ def read_config(
             fix="name a folder that training wrote, or a hub id such as monologg/kobert",
         ) from None
     checks.check_config(values, path)
-    found = values.pop("model_type", None)
-    if not isinstance(found, str | None):
-        raise ModelError(f"model_type must be text, found {found!r}", where=str(path), fix="correct it")
-    if found is None and model_type is None:
-        found = recognised(values.get("architectures"), weight_names)
-    name = agreed_architecture(model_type, found, str(path))
+    stated_type = values.pop("model_type", None)
+    if not isinstance(stated_type, str | None):
+        raise ModelError(f"model_type must be text, found {stated_type!r}", where=str(path), fix="correct it")
+    if stated_type is None and model_type is None:
+        stated_type = recognised(values.get("architectures"), weight_names)
+    name = agreed_architecture(model_type, stated_type, str(path))
     kind = CONFIG_MAPPING[name]
     try:
         beside = {key for key in UNDECLARED if not hasattr(kind, key)}

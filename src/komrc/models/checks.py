@@ -251,7 +251,7 @@ def _roots(folder: Path) -> list[Path]:
 
 
 def _check_place(path: Path, roots: list[Path]) -> None:
-    """A regular file that really lies in one of the folders."""
+    """A regular file that is really in one of the folders."""
     try:
         place = path.resolve(strict=True)
         kind = place.stat().st_mode

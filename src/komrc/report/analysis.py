@@ -232,11 +232,11 @@ def _groups(
 ) -> dict[str, list[str]]:
     places = [i for i, example in enumerate(examples) if example.answers and not example.is_impossible]
     answerable = [examples[i] for i in places]
-    found = slices.by_text(answerable)
+    slice_names = slices.by_text(answerable)
     if tokenizer is not None and answerable:
-        found |= slices.by_tokens(answerable, tokenizer, windows)
+        slice_names |= slices.by_tokens(answerable, tokenizer, windows)
     groups = {}
-    for group, names in found.items():
+    for group, names in slice_names.items():
         groups[group] = [""] * len(examples)
         for i, slice_name in zip(places, names, strict=True):
             groups[group][i] = slice_name

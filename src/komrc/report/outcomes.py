@@ -33,19 +33,19 @@ def classify(example: Example, prediction: str) -> Outcome:
         return Outcome.NO_ANSWER
     if korquad.best(prediction, [gold.text for gold in example.answers])[0]:
         return Outcome.RIGHT
-    standing = occurrences(example.context, prediction.strip())
-    touching = [gold for gold in example.answers if not standing or _touches(gold, standing)]
+    places = occurrences(example.context, prediction.strip())
+    touching = [gold for gold in example.answers if not places or _touches(gold, places)]
     if not touching:
         return Outcome.ELSEWHERE
-    return _touching(_letters(prediction), [_letters(gold.text) for gold in touching], bool(standing))
+    return _touching(_letters(prediction), [_letters(gold.text) for gold in touching], bool(places))
 
 
-def _touching(said: str, golds: Sequence[str], at_same_place: bool) -> Outcome:
-    if any(gold and said.startswith(gold) for gold in golds):
+def _touching(predicted: str, golds: Sequence[str], at_same_place: bool) -> Outcome:
+    if any(gold and predicted.startswith(gold) for gold in golds):
         return Outcome.SUFFIX
-    if said and any(said in gold for gold in golds):
+    if predicted and any(predicted in gold for gold in golds):
         return Outcome.MINUS
-    if at_same_place or any(gold and gold in said for gold in golds):
+    if at_same_place or any(gold and gold in predicted for gold in golds):
         return Outcome.OVERLAPPING
     return Outcome.ELSEWHERE
 
@@ -54,5 +54,5 @@ def _letters(text: str) -> str:
     return korquad.normalize(text).replace(" ", "")
 
 
-def _touches(gold: Gold, standing: Sequence[Span]) -> bool:
-    return any(span.start < gold.end and gold.start < span.end for span in standing)
+def _touches(gold: Gold, places: Sequence[Span]) -> bool:
+    return any(span.start < gold.end and gold.start < span.end for span in places)

@@ -202,7 +202,7 @@ def _comparison(report: Report) -> str:
 
 
 def _embedded(value: object) -> str:
-    """JSON that can't end the script element it stands in."""
+    """JSON that can't end the script element that contains it."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -255,7 +255,7 @@ def _questions(report: Report) -> dict[str, Any]:
 
 
 def _standing(example: Example, judged: Judged) -> list[int] | None:
-    """Where to mark a prediction: at a reference if it stands there too, else where the question points."""
+    """Where to mark a prediction: at a reference if it is there too, else where the question points."""
     span: Span | None = None
     if example.answers:
         gold = example.answers[0]

@@ -20,7 +20,7 @@ _HANJA = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
 _DIGITS_ALONE = re.compile(r"[\d\s.,~:/+−–-]*")
 
-# The first that stands in the question decides; counting words come before "무엇", for "몇 년" asks when.
+# The first that is in the question decides; counting words come before "무엇", for "몇 년" asks when.
 _QUESTION_WORDS = (
     ("who", re.compile("누구|누가|누군|누굴")),
     ("how_many", re.compile("몇|얼마")),
@@ -104,7 +104,7 @@ def by_tokens(
     examples: Sequence[Example], tokenizer: ReaderTokenizer, config: WindowConfig
 ) -> dict[str, list[str]]:
     """The groups that depend on tokens: whether whole tokens reach the first reference exactly, and whether
-    it lies in one window (``one``), whole in each window it touches (``whole``), or is cut by the edge of one
+    it is in one window (``one``), whole in each window it touches (``whole``), or is cut by the edge of one
     (``cut``). All examples must have an answer."""
     from komrc.windows import build_windows
 

@@ -1,8 +1,8 @@
-"""The Open Inference Protocol (v2), which clients of KServe and Triton speak.
+"""The Open Inference Protocol (v2), which clients of KServe and Triton use.
 
 Two BYTES tensors go in, ``question`` and ``context``; ``answer``, ``score``, ``start`` and ``end`` come out,
 in the shape of the larger one. Tensors may come as JSON, or as bytes behind it (the binary tensor extension,
-which those clients use unless told otherwise); they go out as JSON. The model has one version, "1", which a
+which those clients use by default); they go out as JSON. The model has one version, "1", which a
 request may name or leave out.
 """
 
@@ -37,7 +37,7 @@ class InputTensor(Lenient):
     shape: list[Annotated[int, Field(ge=0)]] = Field(examples=[[1]])
     datatype: Literal["BYTES"]
     data: list[str] | list[list[str]] = Field(
-        description="strings in row-major order, flat or in rows; one string stands for as many as needed"
+        description="strings in row-major order, flat or in rows; one string is repeated as often as needed"
     )
 
 

@@ -65,7 +65,7 @@ class DetokenizeRequest(Lenient):
 
 
 class DetokenizeResponse(BaseModel):
-    """The text that the ids stand for."""
+    """The text of the ids."""
 
     text: str
 
@@ -175,7 +175,7 @@ class PairAnswers(BaseModel):
     question_index: int
     context_index: int
     no_answer: bool = Field(description="whether the best guess is that the context holds no answer")
-    answers: list[RankedAnswer] = Field(description="best first; an empty text stands for no answer")
+    answers: list[RankedAnswer] = Field(description="best first; an empty text means no answer")
     cached: bool = Field(description="whether the answers were remembered")
 
 
@@ -222,10 +222,10 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         403: "A foreign host name, or a page of another origin",
         408: "Headers or body did not arrive in time",
         413: "The body is too large, or a text too long for the time that a request has",
-        415: "The body is not said to be JSON, or comes in an encoding that is not known",
+        415: "The content type is not JSON, or the content encoding is not supported",
         422: "A value is missing, of the wrong kind or beyond a limit",
         429: "The queue is full, or too full for a long text; Retry-After says when to come back",
-        500: "The model could not be run; other requests go on",
+        500: "The model could not be run; other requests are not affected",
         503: "The model is loading, or the server is shutting down",
         504: "No answer was ready in time",
     }.items()

@@ -7,7 +7,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-# Characters that each stand alone whatever is beside them, as long as only such ones are there: nearly
+# Characters that each are a cluster of their own, as long as a text has only such ones: nearly
 # every context is made of these, and needs no search.
 _PLAIN = re.compile(
     r"[\x00-\x0c\x0e-\xa8\xaa-\xac\xaf-\u02ff\u2010-\u2027\u3000-\u3029\u3040-\u3098\u309b-\u3296"

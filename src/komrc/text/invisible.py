@@ -1,7 +1,7 @@
 """A text as a reader sees it: without the characters that have no shape, and where each other one is.
 
 Zero-width characters, marks of direction, soft hyphens, variation selectors, fillers and control characters
-come with pasted text. They change neither what a passage tells nor where an answer begins, so the model gets
+come with pasted text. They change neither a passage's meaning nor where an answer begins, so the model gets
 the text without them.
 """
 
@@ -70,9 +70,9 @@ def visible(text: str) -> VisibleText:
     if _INVISIBLE.search(text) is None:
         return VisibleText(text)
     hidden = np.zeros(len(text), np.bool_)
-    hidden[[found.start() for found in _INVISIBLE.finditer(text)]] = True
+    hidden[[match.start() for match in _INVISIBLE.finditer(text)]] = True
     if _OF_EMOJI.search(text):
-        for found in _emoji().finditer(text):
-            hidden[found.start() : found.end()] = False
+        for match in _emoji().finditer(text):
+            hidden[match.start() : match.end()] = False
     (places,) = np.nonzero(~hidden)
     return VisibleText("".join(text[i] for i in places), np.append(places, len(text)))

@@ -29,8 +29,8 @@ class Marks:
         def forget() -> None:
             waiting[text[opened.pop()]] -= 1
 
-        for found in _MARK.finditer(text):
-            mark, i = found.group(), found.start()
+        for match in _MARK.finditer(text):
+            mark, i = match.group(), match.start()
             before, after = text[i - 1 : i], text[i + 1 : i + 2]
             if mark == "\n":
                 while opened and _same(text[opened[-1]]):  # a quotation in straight marks ends with its line

@@ -113,12 +113,12 @@ def _unmatched(text: str) -> tuple[list[int], list[int]]:
 
 
 def _enclosed(text: str) -> bool:
-    """Whether one pair of marks stands around the whole text, and something in it."""
+    """Whether one pair of marks is around the whole text, and something in it."""
     return len(text) > 2 and PAIRS.get(text[0]) == text[-1] and _unmatched(text[1:-1]) == ([], [])
 
 
 def _strip_marks(context: str, start: int, end: int) -> tuple[int, int]:
-    """The span without white space and punctuation at its ends, marks whose other half lies outside, and a
+    """The span without white space and punctuation at its ends, marks whose other half is outside, and a
     gloss that is cut off in its middle, as in "존(John"."""
     while start < end:
         first, last = context[start], context[end - 1]
@@ -175,7 +175,7 @@ def _tail(context: str, start: int, end: int, tokens: Sequence[_Token]) -> int:
 
 
 def _never_before(tag: str, following: str) -> bool:
-    """Whether a particle or ending never stands right before a morpheme of the other kind."""
+    """Whether a particle or ending is never right before a morpheme of the other kind."""
     if following == "XSN" or tag in _STACKED_NEVER:
         return following == "XSN" or following[0] in "JV"
     return tag[0] == "E" and following in ("JKS", "JKC", "JKO", "JKG", "JKB")
@@ -183,7 +183,7 @@ def _never_before(tag: str, following: str) -> bool:
 
 def _part_of_name(context: str, cut: int, end: int) -> bool:
     """Whether the syllable at ``[cut, end)`` belongs to the word: elsewhere in the context the word carries
-    another particle behind it, as in "적색편이가", and never stands without it."""
+    another particle behind it, as in "적색편이가", and is never used without it."""
     if context[cut:end] not in ("이", "가", "로", "의"):
         return False
     start = cut
@@ -198,7 +198,7 @@ def _part_of_name(context: str, cut: int, end: int) -> bool:
 def _swallowed(context: str, last: _Token, end: int) -> int:
     """Where the answer ends without the particle that the analysis took for the end of an unknown name.
 
-    The name must stand elsewhere in the context without it.
+    The name must be elsewhere in the context without it.
     """
     if last.tag not in ("NNP", "NNG") or last.end != end or context[end : end + 1].isalnum():
         return end
@@ -304,11 +304,11 @@ def trim_tokens(
     Args:
         contexts: D texts.
         tokens: of each text, the characters ``[start, end)`` of its tokens in order, [tokens, 2].
-        advance: is told of the texts done.
+        advance: called with the number of texts done since the last call.
 
     Returns: of each text, the ends, [tokens]; the token's own end where nothing is to be cut.
     """
-    made = []
+    ends = []
     for at in range(0, len(contexts), _TEXTS_AT_ONCE):
         chunk = contexts[at : at + _TEXTS_AT_ONCE]
         bounds_of = [sentences(context) for context in chunk]
@@ -321,16 +321,16 @@ def trim_tokens(
         for context, bounds, spans in zip(chunk, bounds_of, tokens[at:], strict=False):
             morphemes = [
                 m
-                for sentence, (found, (_, places)) in zip(bounds, analysed, strict=False)
-                for m in _placed(found, sentence.start, places)
+                for sentence, (tokens_found, (_, places)) in zip(bounds, analysed, strict=False)
+                for m in _placed(tokens_found, sentence.start, places)
             ]
-            made.append(_token_ends(context, spans, morphemes))
+            ends.append(_token_ends(context, spans, morphemes))
         advance(len(chunk))
-    return made
+    return ends
 
 
 def _token_ends(context: str, spans: NDArray[np.int32], morphemes: Sequence[_Token]) -> NDArray[np.int32]:
-    words = [found.span() for found in _WORD.finditer(context)]
+    words = [match.span() for match in _WORD.finditer(context)]
     word_starts = [start for start, _ in words]
     begins = [morpheme.start for morpheme in morphemes]
     ends = spans[:, 1].copy()

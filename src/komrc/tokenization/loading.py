@@ -95,7 +95,7 @@ def _lower(settings: dict[str, Any], asked: bool | None) -> bool:
 
 
 def _heeds_lower(backend: tokenizers.Tokenizer, folder: Path) -> tokenizers.Tokenizer:
-    """Raises ModelError for a ready-made tokenizer that tells upper from lower case."""
+    """Raises ModelError for a ready-made tokenizer that distinguishes upper and lower case."""
     if backend.encode("ABC Def").ids != backend.encode("abc def").ids:
         raise ModelError(
             "do_lower_case is asked for, but the tokenizer is saved ready-made and keeps upper case",
@@ -111,7 +111,7 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
         "save a fast tokenizer into the folder: AutoTokenizer.from_pretrained(…).save_pretrained(folder) "
         "writes tokenizer.json where one exists"
     )
-    if not any(found for pattern in files.TOKENIZER for found in folder.glob(pattern)):
+    if not any(path for pattern in files.TOKENIZER for path in folder.glob(pattern)):
         raise ModelError(
             "holds no model: there is neither a config.json nor a tokenizer",
             where=str(folder),
@@ -121,7 +121,7 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
     for name, value in settings.items():
         if name.endswith("_file") and name != "special_tokens_map_file" and value is not None:
             checks.member(folder, value, named_in=folder / files.TOKENIZER_CONFIG)
-    if not any(found for pattern in files.VOCABULARIES for found in folder.glob(pattern)):
+    if not any(path for pattern in files.VOCABULARIES for path in folder.glob(pattern)):
         raise ModelError(
             "holds no tokenizer: neither tokenizer.json nor a vocabulary",
             where=str(folder),
@@ -138,7 +138,7 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
     from transformers import AutoTokenizer
 
     try:
-        found = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except Exception as error:  # whatever a damaged or unknown folder makes the library raise
         if (pieces := next(folder.glob("*.model"), None)) and not _has_sentencepiece():
             raise ModelError(
@@ -151,15 +151,15 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
         raise ModelError(
             f"holds no tokenizer that can be loaded ({reason})", where=str(folder), fix=fix
         ) from error
-    if not getattr(found, "is_fast", False):
+    if not getattr(tokenizer, "is_fast", False):
         raise ModelError(
-            f"{type(found).__name__} is a slow tokenizer: it gives no character offsets",
+            f"{type(tokenizer).__name__} is a slow tokenizer: it gives no character offsets",
             where=str(folder),
             fix=fix,
         )
-    backend = tokenizers.Tokenizer.from_str(found.backend_tokenizer.to_str())
+    backend = tokenizers.Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     if backend.get_vocab_size(with_added_tokens=False) < _FEWEST_PIECES:
-        name = settings.get("tokenizer_class") or type(found).__name__
+        name = settings.get("tokenizer_class") or type(tokenizer).__name__
         raise ModelError(
             f"{name} finds no vocabulary among the folder's files",
             where=str(folder),
@@ -183,9 +183,9 @@ def _pad_id(
     token = settings.get("pad_token")
     names = [token.get("content") if isinstance(token, dict) else token, "[PAD]", "<pad>"]
     for name in names:
-        found = backend.token_to_id(name) if isinstance(name, str) else None
-        if found is not None:
-            return found
+        pad_id = backend.token_to_id(name) if isinstance(name, str) else None
+        if pad_id is not None:
+            return pad_id
     if isinstance(config.get("pad_token_id"), int):
         return int(config["pad_token_id"])
     raise ModelError(
@@ -196,8 +196,8 @@ def _pad_id(
 
 
 def _max_length(settings: dict[str, Any], config: dict[str, Any]) -> int:
-    said, limit = settings.get("model_max_length"), files.longest_window(config)
+    stated, limit = settings.get("model_max_length"), files.longest_window(config)
     limits = [] if limit is None else [limit]
-    if isinstance(said, int) and _SHORTEST_WINDOW <= said < _NO_LIMIT:
-        limits.append(said)
+    if isinstance(stated, int) and _SHORTEST_WINDOW <= stated < _NO_LIMIT:
+        limits.append(stated)
     return min(limits, default=512)

@@ -165,7 +165,7 @@ class TokenizedText:
         """Half-open code-point spans of the raw text; none begins or ends in white space or with an
         invisible character.
 
-        The span of a token that only marks a word's start is empty and stands at that start.
+        The span of a token that only marks a word's start is empty and at that start.
         """
         text = self._seen.text
         edges = self._repair.edges(text, self._encoding)

@@ -50,9 +50,9 @@ class ReaderTokenizer:
 
     @cached_property
     def unknown_ids(self) -> frozenset[int]:
-        """Ids of what stands for text that the vocabulary lacks; empty where it lacks none."""
-        found = (self.backend.token_to_id(name) for name in _UNKNOWN)
-        return frozenset(number for number in found if number is not None)
+        """Ids of the tokens for text that the vocabulary lacks; empty if it lacks none."""
+        ids = (self.backend.token_to_id(name) for name in _UNKNOWN)
+        return frozenset(number for number in ids if number is not None)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -103,9 +103,9 @@ def _unreadable(texts: Sequence[str], error: Exception) -> InputError:
     for text in texts:
         try:
             text.encode("utf-8")
-        except UnicodeError as found:
+        except UnicodeError as cause:
             return InputError(
-                f"half a surrogate pair, which is no character ({found})",
+                f"half a surrogate pair, which is no character ({cause})",
                 where=repr(text[:40]),
                 fix="decode the text again with the right encoding",
             )

@@ -1,4 +1,4 @@
-"""Where the special tokens of a question-context pair stand, as plain numbers."""
+"""The special tokens around a question-context pair, as plain numbers."""
 
 from __future__ import annotations
 

@@ -81,13 +81,13 @@ def _name(role: str, pieces: dict[str, int], settings: dict[str, Any], special: 
 
 def _added(settings: dict[str, Any], added: dict[str, Any]) -> dict[int, str]:
     """Tokens beside the vocabulary by their ids, of both places where transformers has written them."""
-    found = {number: token for token, number in added.items() if isinstance(number, int)}
+    tokens = {number: token for token, number in added.items() if isinstance(number, int)}
     decoder = settings.get("added_tokens_decoder")
     for number, entry in decoder.items() if isinstance(decoder, dict) else ():
         content = entry.get("content") if isinstance(entry, dict) else entry
         if number.isdecimal() and isinstance(content, str):
-            found[int(number)] = content
-    return found
+            tokens[int(number)] = content
+    return tokens
 
 
 def _add(backend: tokenizers.Tokenizer, added: dict[int, str], lines: Sequence[str], folder: Path) -> None:

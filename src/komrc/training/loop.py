@@ -97,7 +97,7 @@ class TrainingLoop:
         """Take the steps that are left; a signal ends it after a step, with a checkpoint.
 
         Args:
-            checkpoint: whose optimizer, schedule and random generators to go on with; the model and the state
+            checkpoint: whose optimizer, schedule and random generators are restored; the model and the state
                 have been restored.
 
         Raises TrainingError for a loss or gradient that is not finite.

@@ -66,7 +66,7 @@ class TrainingOptions:
     output_dir: str = option("", "folder for the model, checkpoints, predictions and figures", group="output")
     overwrite_output_dir: bool = option(False, "replace what a former run left there", group="output")
     resume: bool = option(
-        False, "go on from the newest valid checkpoint in the output folder", group="output"
+        False, "resume from the newest valid checkpoint in the output folder", group="output"
     )
     resume_anyway: bool = option(
         False, "resume even though settings differ from the checkpoint's", group="output"
