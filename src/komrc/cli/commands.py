@@ -15,6 +15,7 @@ SUMMARIES = {
     "data": "check a data file, or download KorQuAD",
     "report": "write a page that shows where points are lost",
     "demo": "show the whole path on the bundled sample",
+    "doctor": "show what this machine and installation have, and which engine reads a model",
 }
 
 _ARGUMENTS = re.compile(r"unrecognized arguments|required: [A-Z]")  # messages about words, not about options
