@@ -8,7 +8,6 @@ blob id are renamed to the target.
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import hashlib
 import logging
 import os
@@ -331,10 +330,12 @@ def _validator(response: httpx.Response) -> str:
 
 def _retry_after(response: httpx.Response) -> float | None:
     """Seconds to wait, from a number or a date; None where the server names none."""
+    from email.utils import parsedate_to_datetime  # not at every start: it brings socket
+
     said = response.headers.get("Retry-After", "").strip()
     if said.isdigit():
         return float(said)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
     except (ValueError, TypeError):
         return None

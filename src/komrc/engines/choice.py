@@ -27,8 +27,8 @@ _WITHOUT_AMX: Mapping[ChosenEngine, float] = {
     "torch": 2.33, "torch-bf16": 4.44, "onnx": 2.61, "onnx-int8": 7.14,
     "openvino": 2.70, "openvino-bf16": 5.11,
 }  # fmt: skip
-# What "auto" may take where the folder has a graph. Not "openvino": it gains 3 to 5 % with many questions, and
-# a single one has one core only.
+# What "auto" may take where the folder has a graph. Not "openvino": it gains 3 to 5 % with many questions,
+# and a single one has one core only.
 _WITH_GRAPH: tuple[ChosenEngine, ...] = ("onnx", "onnx-int8", "openvino-bf16")
 _NEEDS: Mapping[ChosenEngine, tuple[str, ...]] = {  # any of these features
     "torch-bf16": ("amx", "avx512_bf16"),
