@@ -166,7 +166,7 @@ class Reader(PipelineCall, SavedToHub):
             device: "cpu", "cuda", "cuda:1", a number (-1 is the CPU, 0 the first GPU) or a torch.device.
                 Others than the CPU need the torch engine, which "auto" then takes.
             dtype: "float32", "bfloat16" or torch's own; needs the torch engine, which "auto" then takes.
-            engine: "auto" takes what the folder and the installation have.
+            engine: "auto" takes the fastest that folder, installation and processor allow.
             trim_particles: see the class.
             model_type: what the model must be, such as "kobert"; None takes what the folder says.
             tokenizer: a folder or hub id; None: the model's own.

@@ -14,7 +14,8 @@ SUMMARIES = {
     "export": "write ONNX, fp32 or int8, and check it",
     "data": "check a data file, or download KorQuAD",
     "report": "write a page that shows where points are lost",
-    "demo": "show the whole path on the bundled sample",
+    "demo": "show what the tool is for: ask, fine-tune, compare; needs no data",
+    "doctor": "show what this machine and installation have, and which engine reads a model",
 }
 
 _ARGUMENTS = re.compile(r"unrecognized arguments|required: [A-Z]")  # messages about words, not about options

@@ -54,7 +54,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--engine",
         choices=ENGINES,
         default="auto",
-        help="what runs --model (default: auto, what the folder and the installation have)",
+        help="what runs --model (default: auto, the fastest one here; see komrc doctor)",
     )
     reader_options.add_model_arguments(parser)
     parser.add_argument(
