@@ -35,12 +35,11 @@ def walk(paths: Iterable[Path], limits: Limits) -> Iterator[File | Unread]:
     seen: set[str] = set()
     for root in given:
         for entry in _below(root, root.is_dir() and len(given) == 1, limits):
-            if isinstance(entry, File):
-                if len(given) > 1:  # a file may be given and be in a given folder, too
-                    real = os.path.realpath(entry.path)
-                    if real in seen:
-                        continue
-                    seen.add(real)
+            if isinstance(entry, File) and len(given) > 1:
+                real = os.path.realpath(entry.path)
+                if real in seen:  # a file may be given and be in a given folder, too
+                    continue
+                seen.add(real)
             yield entry
 
 

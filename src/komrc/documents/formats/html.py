@@ -16,38 +16,12 @@ _HEAD = 4096  # bytes in which a page names its encoding, with room to spare (th
 _XML_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 
 _HIDDEN = frozenset(
-    ("script", "style", "noscript", "template", "head", "title", "meta", "link", "iframe", "object", "embed")
-    + ("svg", "canvas", "audio", "video", "map", "select", "option", "textarea", "input", "datalist")
+    """script style noscript template head title meta link iframe object embed svg canvas audio video map
+    select option textarea input datalist""".split()  # noqa: SIM905 - a list would be a line for each
 )
 _BREAKS = frozenset(
-    (
-        "address",
-        "article",
-        "aside",
-        "blockquote",
-        "body",
-        "center",
-        "dd",
-        "details",
-        "dialog",
-        "div",
-        "dl",
-        "dt",
-    )
-    + (
-        "fieldset",
-        "figcaption",
-        "figure",
-        "footer",
-        "form",
-        "header",
-        "hgroup",
-        "hr",
-        "html",
-        "legend",
-        "main",
-    )
-    + ("nav", "p", "section", "summary")
+    """address article aside blockquote body center dd details dialog div dl dt fieldset figcaption figure
+    footer form header hgroup hr html legend main nav p section summary""".split()  # noqa: SIM905
 )
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _LISTS = frozenset(("ul", "ol", "menu", "dir"))
