@@ -259,3 +259,11 @@ def test_rows_of_parquet(tmp_path: Path) -> None:
         ("a.parquet#1", "휴가", "연차는 15일"),
         ("a.parquet#2", "a", "병가는 60일"),
     ]
+
+
+def test_pages_of_a_file_in_the_layout_of_korquad_2(tmp_path: Path) -> None:
+    page = "<html><head><title>x</title></head><body><h1>휴가</h1><p>연차는 15일</p></body></html>"
+    value = {"version": "2", "data": [{"title": "휴가", "raw_html": page, "qas": []}]}
+    document = read(tmp_path / "a.json", json.dumps(value))
+    assert (document.id, document.title) == ("a.json#0", "휴가")
+    assert parts(document) == [("heading", 1, None, "휴가"), ("paragraph", 0, None, "연차는 15일")]

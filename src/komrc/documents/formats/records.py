@@ -12,7 +12,7 @@ from komrc.data.strict_json import SeveralValuesError
 from komrc.documents.builder import Extracted, clean, too_long
 from komrc.documents.formats import html, txt
 from komrc.documents.limits import Limits
-from komrc.errors import DataError, Problem, StorageError
+from komrc.errors import DataError, Problem, StorageError, require
 
 TEXT_KEYS = ("text", "context", "contents", "content", "body")
 _ROWS_FORM = 'give each document an object such as {"id": "…", "title": "…", "text": "…"}'
@@ -48,7 +48,7 @@ def _rows(rows: Iterator[tables.Row], limits: Limits) -> Iterator[Extracted | Da
     reader = _Records(limits)
     for number, (_, where, row) in enumerate(rows, 1):
         if isinstance(row, Problem):
-            yield DataError(row.what, where=where, fix=row.fix)
+            yield DataError(f"is {row.what}", where=where, fix=_ROWS_FORM)
         elif "paragraphs" in row or "data" in row:
             yield from _json(row, limits)
         else:
@@ -91,6 +91,7 @@ class _Records:
         title = _text(row, TITLE_KEYS)
         is_question = "question" in row or "qas" in row
         if isinstance(page := row.get("raw_html"), str) and is_question:  # KorQuAD 2
+            require("lxml", extra="documents", purpose="reading HTML", where=where)
             try:
                 yield html.extract(page, self._limits, title=title, record=self._id(row, number, False))
             except DataError as error:
