@@ -305,3 +305,45 @@ def test_no_process_is_left_when_a_walk_ends_early(tmp_path: Path) -> None:
     (child,) = [child for child in psutil.Process().children() if "komrc.documents.worker" in child.cmdline()]
     entries.close()  # type: ignore[attr-defined]
     assert not child.is_running()
+
+
+def test_a_module_in_the_current_folder_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "markdown_it.py").write_text("open('was-run', 'w').close()")
+    (tmp_path / "json.py").write_text("open('was-run', 'w').close()")
+    (tmp_path / "a.md").write_text("# 글")
+    (document,) = read_documents([tmp_path / "a.md"])
+    assert isinstance(document, Document)
+    assert not (tmp_path / "was-run").exists()
+
+
+def test_a_process_that_was_killed_between_two_files_is_started_again(tmp_path: Path) -> None:
+    import psutil
+
+    for name in ("a.md", "b.md", "c.md"):
+        (tmp_path / name).write_text("글")
+    entries = read_documents([tmp_path])
+    next(entries)
+    for child in psutil.Process().children():
+        if "komrc.documents.worker" in child.cmdline():
+            child.kill()
+    assert [isinstance(entry, Document) for entry in entries] == [True, True]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text elsewhere")
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xc7\xd1.md")).write_text("글")
+    (document,) = read_documents([tmp_path])
+    assert isinstance(document, Document)
+    (document.id + document.source + document.title).encode()
+
+
+def test_a_sheet_with_one_cell_far_away(tmp_path: Path) -> None:
+    import openpyxl
+
+    workbook = openpyxl.Workbook()
+    workbook.active["A1"] = "연차"
+    workbook.active["XFD1048576"] = "끝"
+    with io.BytesIO() as file:
+        workbook.save(file)
+        assert reason(tmp_path / "a.xlsx", file.getvalue())
