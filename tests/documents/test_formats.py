@@ -220,10 +220,12 @@ def test_contexts_of_a_file_in_the_layout_of_korquad(tmp_path: Path) -> None:
     value = {"version": "1", "data": [{"title": "휴가", "paragraphs": paragraphs}]}
     (tmp_path / "dev.json").write_text(json.dumps(value))
     (tmp_path / "packed.json.gz").write_bytes(gzip.compress(json.dumps(value).encode()))
+    article = json.dumps({"title": "휴가", "paragraphs": paragraphs})
+    (tmp_path / "lines.jsonl").write_text(f"{article}\n{article}\n")
     documents = [document for document in read_documents([tmp_path]) if isinstance(document, Document)]
     assert [(document.id, document.title, document.text) for document in documents] == [
-        (f"{name}#0-{number}", "휴가", text)
-        for name in ("dev.json", "packed.json.gz")
+        (f"{name}-{number}", "휴가", text)
+        for name in ("dev.json#0", "lines.jsonl#1", "lines.jsonl#2", "packed.json.gz#0")
         for number, text in enumerate(("연차는 15일", "병가는 60일"))
     ]
 

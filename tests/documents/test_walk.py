@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -89,12 +90,26 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     assert ids(tmp_path) == ["! a.txt"]
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads everything")
-def test_a_file_without_permission(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text("글")
-    path.chmod(0)
-    assert ids(tmp_path) == ["! a.txt"]
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="no such permissions there")
+def test_files_and_folders_without_permission() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for path in ("a/x.txt", "b/x.txt", "c.txt", "d.txt"):
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_text("글")
+        user = os.geteuid()
+        try:
+            (folder / "a").chmod(0)  # can't be listed
+            (folder / "b").chmod(0o444)  # can be listed, but not entered
+            (folder / "c.txt").chmod(0)
+            folder.chmod(0o755)
+            if user == 0:
+                os.seteuid(65534)  # root reads everything
+            assert ids(folder) == ["! a", "! x.txt", "! c.txt", "d.txt"]
+        finally:
+            os.seteuid(user)
+            for path in ("a", "b"):
+                (folder / path).chmod(0o755)
 
 
 def test_a_very_deep_folder_is_not_entered(tmp_path: Path) -> None:

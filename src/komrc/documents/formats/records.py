@@ -49,10 +49,8 @@ def _rows(rows: Iterator[tables.Row], limits: Limits) -> Iterator[Extracted | Da
     for number, (_, where, row) in enumerate(rows, 1):
         if isinstance(row, Problem):
             yield DataError(f"is {row.what}", where=where, fix=_ROWS_FORM)
-        elif "paragraphs" in row or "data" in row:
-            yield from _json(row, limits)
         else:
-            yield from reader.record(row, str(number), where)
+            yield from reader.article(row, str(number), where)
 
 
 def _json(value: Any, limits: Limits) -> Iterator[Extracted | DataError]:
@@ -62,20 +60,7 @@ def _json(value: Any, limits: Limits) -> Iterator[Extracted | DataError]:
     if not isinstance(articles, list):
         raise DataError("has no documents", fix=_ROWS_FORM)
     for number, article in enumerate(articles):
-        where = f"$.data[{number}]"
-        if not isinstance(article, dict):
-            yield DataError("is no object", where=where, fix=_ROWS_FORM)
-        elif isinstance(article.get("paragraphs"), list):
-            title = _text(article, TITLE_KEYS)
-            for at, paragraph in enumerate(article["paragraphs"]):
-                place = f"{where}.paragraphs[{at}]"
-                if isinstance(paragraph, dict):
-                    named = {"title": title} | {key: paragraph[key] for key in TEXT_KEYS if key in paragraph}
-                    yield from reader.record(named, f"{number}-{at}", place)
-                else:
-                    yield DataError("is no object", where=place, fix=_ROWS_FORM)
-        else:
-            yield from reader.record(article, str(number), where)
+        yield from reader.article(article, str(number), f"$.data[{number}]")
 
 
 class _Records:
@@ -85,6 +70,22 @@ class _Records:
         self._limits = limits
         self._contexts: set[int] = set()
         self._ids: set[str] = set()
+
+    def article(self, article: Any, number: str, where: str) -> Iterator[Extracted | DataError]:
+        """The documents of an article's paragraphs, or of a record."""
+        if not isinstance(article, dict):
+            yield DataError("is no object", where=where, fix=_ROWS_FORM)
+        elif isinstance(article.get("paragraphs"), list):
+            title = _text(article, TITLE_KEYS)
+            for at, paragraph in enumerate(article["paragraphs"]):
+                place = f"{where}.paragraphs[{at}]"
+                if isinstance(paragraph, dict):
+                    named = {"title": title} | {key: paragraph[key] for key in TEXT_KEYS if key in paragraph}
+                    yield from self.record(named, f"{number}-{at}", place)
+                else:
+                    yield DataError("is no object", where=place, fix=_ROWS_FORM)
+        else:
+            yield from self.record(article, number, where)
 
     def record(self, row: dict[str, Any], number: str, where: str) -> Iterator[Extracted | DataError]:
         """The document of one record, none if an earlier record has the same context."""
