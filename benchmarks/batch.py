@@ -28,13 +28,13 @@ from benchmarks.report import table
 from benchmarks.rounds import ROOT, Summary, say
 from benchmarks.workload import questions, spread
 from komrc.config import ReaderConfig
-from komrc.engines.fake import FakeEngine
 from komrc.predicting import on_ray, workers
 from komrc.predicting.model_ref import ModelRef
 from komrc.predicting.questions import open_questions
 from komrc.predicting.shards import RunShards, ShardJob, predict_folder
 from komrc.reader import Reader
 from komrc.tokenization import load_tokenizer
+from tests.support.fake_engine import FakeEngine
 
 ACTORS: dict[str, RunShards] = {
     "one process": workers.run,

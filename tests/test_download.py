@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from komrc import download
-from komrc.download import KORQUAD_V1, RemoteFile, fetch, git_blob_id
+from komrc.download import KORQUAD_V1, RemoteFile, fetch
 from komrc.errors import HubError, StorageError, UsageError
+from komrc.storage import git_blob_id
 
 CONTENT = random.Random(7).randbytes(200_000)
 
@@ -202,7 +203,7 @@ def test_many_cuts_are_no_reason_to_give_up_while_bytes_come(client: Client) -> 
 
 def test_a_server_that_sends_nothing_is_given_up(client: Client) -> None:
     client.server.cuts = [5000] + [0] * 50
-    with pytest.raises(HubError, match="5,000 bytes are kept, run it again to go on"):
+    with pytest.raises(HubError, match="5,000 bytes are kept, run it again to resume"):
         client.fetch()
     assert len(client.server.requests) == 1 + download.ATTEMPTS
     assert client.waits == [1.0, 1.0, 2.0, 4.0, 8.0, 16.0]
@@ -414,7 +415,7 @@ def test_a_disk_that_fills_up(client: Client) -> None:
         env={"PYTHONPATH": source, "PATH": "/usr/bin:/bin"},
     )
     assert (done.returncode, done.stderr) == (6, "")
-    assert "it goes on where it stopped" in done.stdout
+    assert "it resumes where it stopped" in done.stdout
     kept = (client.folder / "data.json.part").read_bytes()
     assert 0 < len(kept) <= 70_000
     assert CONTENT.startswith(kept)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from komrc.models import hub
+
 SCRIPT = Path(__file__).resolve().parents[1] / "evaluate_v1_0.py"
 
 
@@ -120,14 +122,16 @@ def test_no_such_file(data: Path, tmp_path: Path) -> None:
     refuse(run(data, tmp_path / "none.json"), "no such file")
 
 
-def test_all_golds_of_the_dev_set(korquad_dev: Path, tmp_path: Path) -> None:
-    doc = json.loads(korquad_dev.read_text(encoding="utf-8"))
+def test_all_golds_of_a_data_set(tmp_path: Path) -> None:
+    doc = json.loads(hub.sample_data("train").read_text(encoding="utf-8")) | {"version": "KorQuAD_v1.0_dev"}
+    sample = tmp_path / "sample.json"
+    sample.write_text(json.dumps(doc, ensure_ascii=False), encoding="utf-8")
     golds = {
         qa["id"]: qa["answers"][0]["text"]
         for article in doc["data"]
         for paragraph in article["paragraphs"]
         for qa in paragraph["qas"]
     }
-    done = run(korquad_dev, predictions(tmp_path, golds))
+    done = run(sample, predictions(tmp_path, golds))
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == {"exact_match": 100.0, "f1": 100.0}

@@ -4,6 +4,7 @@ import pytest
 
 from komrc import evaluation
 from komrc.errors import DataError
+from komrc.models import hub
 from komrc.types import Example, Gold
 
 CONTEXT = (
@@ -26,9 +27,9 @@ def test_trimming_a_file_keeps_what_it_cannot_read():
     assert predictions["a"] == "서울은"
 
 
-def test_a_model_answers_and_is_scored(komrc_small_v0):
+def test_a_model_answers_and_is_scored():
     examples = [Example("a", "항구는 어디에 있나?", CONTEXT, (Gold("부산", CONTEXT.index("부산")),))]
-    predictions = evaluation.predict(examples, str(komrc_small_v0), "torch")
+    predictions = evaluation.predict(examples, str(hub.embedded_model()), "torch")
     assert evaluation.evaluate(examples, predictions)["f1"] > 50
 
 

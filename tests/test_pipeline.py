@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support.fake_engine import FakeEngine
 
 from komrc.config import ReaderConfig
-from komrc.engines.fake import FakeEngine
 from komrc.errors import InputError, UsageError
 from komrc.reader import Reader
 from komrc.tokenization import load_tokenizer

@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="the train extra is not installed")
 
 import torch
 from huggingface_hub import ModelCard
-from loopback_hub import LoopbackHub
+from support.loopback_hub import LoopbackHub
 from transformers import BertConfig, BertForQuestionAnswering
 
 from komrc import storage

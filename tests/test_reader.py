@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.fake_engine import FakeEngine
 
 from komrc.config import ReaderConfig
 from komrc.engines import Batch, Logits
-from komrc.engines.fake import FakeEngine
 from komrc.errors import EngineError, InputError, UsageError
 from komrc.reader import EncodedBatch, Reader
 from komrc.text.invisible import visible

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback_hub import LoopbackHub
+from support.loopback_hub import LoopbackHub
+from support.own_tokenizers import kobert_files, wordpiece_files
+from support.tiny_data import some_questions
+from support.tiny_model import tiny_model
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "tests/training")]
-
-from tiny import some_questions, tiny_model  # noqa: E402
-
-from komrc.compat import run_squad  # noqa: E402
-from komrc.errors import UsageError  # noqa: E402
+from komrc.compat import run_squad
+from komrc.errors import UsageError
+from komrc.models.hub import sample_data
 
 FLAGS_OF_2020 = set(
     """
@@ -33,48 +30,41 @@ server_ip server_port threads
 )
 
 
-def hub_tree(root: Path, shared: Path) -> Path:
+def hub_tree(root: Path, tokenizers: Path) -> Path:
     """The four encoders of 2020, tiny: KoBERT's repositories hold its SentencePiece files."""
     import torch
     from safetensors.torch import load_file
 
+    kobert, multilingual = kobert_files(tokenizers / "kobert"), wordpiece_files(tokenizers / "multilingual")
+    (multilingual / "tokenizer_config.json").write_text('{"do_lower_case": false}')
     for name, architecture in (("kobert", "bert"), ("distilkobert", "distilbert")):
-        folder = tiny_model(root / "monologg" / name, shared, architecture=architecture)
+        folder = tiny_model(root / "monologg" / name, tokenizer=kobert, architecture=architecture)
         config = json.loads((folder / "config.json").read_text())
         # As published in 2020: no safetensors.
         (folder / "config.json").write_text(json.dumps({**config, "transformers_version": "2.3.0"}))
         torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
         (folder / "model.safetensors").unlink()
-    vocabulary = shared / "tokenizers/bert-multilingual/vocab.txt"
-    pieces = len(vocabulary.read_text(encoding="utf-8").splitlines())
     for name, architecture in (("bert-base", "bert"), ("distilbert-base", "distilbert")):
-        folder = tiny_model(root / "google" / f"{name}-multilingual-cased", shared, architecture=architecture)
-        from transformers import AutoConfig, AutoModel
-
-        config = AutoConfig.from_pretrained(folder)
-        config.vocab_size, config.pad_token_id = pieces, 0
-        torch.manual_seed(0)
-        AutoModel.from_config(config).save_pretrained(folder)
-        (folder / "tokenizer_78b3253a26.model").unlink()
-        shutil.copy(vocabulary, folder / "vocab.txt")
-        (folder / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+        folder = root / "google" / f"{name}-multilingual-cased"
+        tiny_model(folder, tokenizer=multilingual, architecture=architecture)
     return root
 
 
 @pytest.fixture(scope="module")
-def hub(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with LoopbackHub(hub_tree(tmp_path_factory.mktemp("hub"), shared)) as served:
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    tree = hub_tree(tmp_path_factory.mktemp("hub"), tmp_path_factory.mktemp("tokenizers"))
+    with LoopbackHub(tree) as served:
         yield served
 
 
 @pytest.fixture
-def here(tmp_path: Path, shared: Path, hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with data/, as users of 2020 had it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     hub.use(monkeypatch, tmp_path / "hub-cache")
     (tmp_path / "data").mkdir()
-    source = shared / "data/korquad/KorQuAD_v1.0_prerelease-2018-09.json"
+    source = sample_data("train")
     some_questions(source, tmp_path / "data/KorQuAD_v1.0_train.json", 20)
     some_questions(source, tmp_path / "data/KorQuAD_v1.0_dev.json", 6, skip=20)
     return tmp_path

@@ -1,36 +1,22 @@
-"""Windows against the tokenizer library's own, labels against the text, the cache against damage."""
+"""Windows against the tokenizer library's own, labels against the text."""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
-import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import models, pre_tokenizers, processors
+from support.own_tokenizers import EVERYDAY
+from support.word_tokenizer import WORDS, word_tokenizer
 
-from komrc import storage
 from komrc.config import WindowConfig
 from komrc.data import load_squad
 from komrc.errors import UsageError
-from komrc.tokenization import PairTemplate, ReaderTokenizer, load_tokenizer
+from komrc.tokenization import PairTemplate, load_tokenizer
 from komrc.types import Example, Gold
-from komrc.windows import Windows, batches, build_windows, cached_windows, collate
-
-WORDS = [f"w{n}" for n in range(40)]
-
-
-def word_tokenizer() -> ReaderTokenizer:
-    """A token a word; pairs as BERT has them."""
-    names = ["[UNK]", "[PAD]", "[CLS]", "[SEP]", *WORDS]
-    backend = tokenizers.Tokenizer(models.WordLevel({name: n for n, name in enumerate(names)}, "[UNK]"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    backend.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    return ReaderTokenizer(backend, pad_id=1, model_max_length=512)
+from komrc.windows import Windows, batches, build_windows, collate
 
 
 @dataclass
@@ -111,9 +97,9 @@ def test_windows_are_those_of_the_tokenizer_library(
     assert at == len(windows)
 
 
-def test_labels_give_back_every_gold_of_the_dev_set(shared: Path, korquad_dev: Path) -> None:
-    examples = load_squad(korquad_dev)[::9]
-    tokenizer = load_tokenizer(shared / "models/komrc-small-v0")
+def test_labels_give_back_every_gold_of_real_text() -> None:
+    examples = [example for example in load_squad(EVERYDAY / "dev.json") if example.answers]
+    tokenizer = load_tokenizer(None)
     windows = build_windows(examples, tokenizer, WindowConfig(160, 64, 48), labels=True)
     answered = set()
     for n, number in enumerate(windows.example):
@@ -232,65 +218,3 @@ def test_batches_hold_every_window_once_within_the_budget(lengths: list[int], bu
     assert sorted(int(n) for batch in found for n in batch) == list(range(len(lengths)))
     for batch in found:
         assert len(batch) == 1 or len(batch) * sizes[batch].max() <= budget
-
-
-class TestCache:
-    examples = tuple(Example(str(n), "w1 w2", " ".join(WORDS), (Gold("w7", 21),)) for n in range(3))
-
-    def windows(self, folder: Path, **changed: object) -> Windows:
-        config = replace(WindowConfig(20, 8, 4), **{k: v for k, v in changed.items() if k == "doc_stride"})
-        return cached_windows(
-            self.examples,
-            word_tokenizer(),
-            config,
-            labels=bool(changed.get("labels", True)),
-            data_sha256=str(changed.get("data", "d")),
-            cache_dir=folder,
-        )
-
-    def same(self, one: Windows, other: Windows) -> bool:
-        pairs = [(getattr(one, f.name), getattr(other, f.name)) for f in fields(Windows)]
-        return all(np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b for a, b in pairs)
-
-    def test_the_cache_gives_what_was_built(self, tmp_path: Path) -> None:
-        expected = build_windows(self.examples, word_tokenizer(), WindowConfig(20, 8, 4), labels=True)
-        written = self.windows(tmp_path)
-        (folder,) = tmp_path.iterdir()
-        stamp = folder.stat().st_mtime_ns
-        read = self.windows(tmp_path)
-        assert self.same(expected, written) and self.same(expected, read)
-        assert folder.stat().st_mtime_ns == stamp
-        assert isinstance(read.context_ids.base, np.memmap)
-
-    def test_everything_that_matters_is_in_the_key(self, tmp_path: Path) -> None:
-        self.windows(tmp_path)
-        for change in ({"doc_stride": 9}, {"labels": False}, {"data": "e"}):
-            self.windows(tmp_path, **change)
-        assert len(list(tmp_path.iterdir())) == 4
-
-    @pytest.mark.parametrize("damage", ["byte", "short", "missing"])
-    def test_a_damaged_cache_is_built_again(
-        self, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        expected = self.windows(tmp_path)
-        ids = expected.context_ids.copy()
-        (folder,) = tmp_path.iterdir()
-        file = folder / "context_ids.npy"
-        data = bytearray(file.read_bytes())
-        file.unlink()
-        if damage != "missing":
-            data[-2] ^= 255
-            file.write_bytes(data if damage == "byte" else data[:-8])
-        with caplog.at_level(logging.WARNING):
-            assert np.array_equal(self.windows(tmp_path).context_ids, ids)
-        assert "damaged" in caplog.text
-        assert storage.verify_folder(folder) == []
-
-    def test_goes_on_without_a_cache_that_cannot_be_written(
-        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        blocked = tmp_path / "file"
-        blocked.write_text("not a folder")
-        with caplog.at_level(logging.WARNING):
-            assert len(self.windows(blocked)) > 3
-        assert "without a cache" in caplog.text

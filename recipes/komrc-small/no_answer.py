@@ -5,9 +5,9 @@
 Writes for step 6 ``korean-a.json`` (1,400 of the Korean questions), ``klue.json`` (nine of ten articles of
 KLUE-MRC's Wikipedia part) and ``negatives-a.json`` (2,000 questions beside passages without their answer);
 for step 7 ``everyday.json`` (two questions of each passage of data/everyday), ``korean-c.json`` and
-``negatives-c.json``; for step 8 ``everyday-all.json`` (every question of its training part), ``korean-d.json``,
-``klue-d.json`` and ``negatives-d.json`` (2,400, 1,600 and 1,200 questions); for choosing ``klue-dev.json`` (the other articles), ``negatives-dev.json`` and
-``everyday-dev.json``.
+``negatives-c.json``; for step 8 ``everyday-all.json`` (every question of its training part),
+``korean-d.json``, ``klue-d.json`` and ``negatives-d.json`` (2,400, 1,600 and 1,200 questions); for choosing
+``klue-dev.json`` (the other articles), ``negatives-dev.json`` and ``everyday-dev.json``.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from int8_graph import write_graph
 from safetensors.numpy import load_file
 
 from komrc.config import Provenance, ReaderConfig
@@ -24,7 +25,6 @@ from komrc.data import load_squad
 from komrc.engines.onnx_engine import GRAPHS
 from komrc.errors import KomrcError, ModelError
 from komrc.modeling.quantized import save_quantized
-from komrc.modeling.quantized_graph import write_graph
 from komrc.models import hub
 from komrc.reader import Reader
 from komrc.storage import replacing_folder

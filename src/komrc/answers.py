@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from komrc.decoding import Candidate
+from komrc.config import DecodingConfig
+from komrc.decoding import Candidate, decode
+from komrc.engines import Logits
 from komrc.text.invisible import VisibleText, visible
 from komrc.types import Answer, Span
+from komrc.windows import Windows
+
+_MAX_CANDIDATES = 5_000  # ranked to get top_k answers; the last round may rank up to four times as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,48 @@ class Shape:
     trim_particles: bool = False
     whole_words: bool = False
     distinct: bool = False
-    pool: int = 20
+    pool: int = DecodingConfig().n_best
+
+
+def best_answers(
+    windows: Windows,
+    logits: Logits,
+    contexts: Sequence[str],
+    decoding: DecodingConfig,
+    *,
+    shape: Shape,
+    top_k: int,
+) -> tuple[list[list[Candidate]], list[tuple[Answer, ...]]]:
+    """Ranked candidates and at most ``top_k`` answers of each context.
+
+    Several candidates may become one answer. If fewer than ``top_k`` answers are left, more candidates are
+    decoded, until a context has no more or 5,000 are ranked. The first answers don't depend on ``top_k``.
+    """
+
+    def decode_best(n_best: int, *, distinct: bool) -> list[list[Candidate]]:
+        return decode(windows, logits, contexts, replace(decoding, n_best=n_best), distinct=distinct)
+
+    n_best = max(top_k, 1 if shape.distinct else shape.pool)
+    candidates = ranked = decode_best(n_best, distinct=shape.distinct)
+    # The scores that whole words add up; distinct candidates leave most of these out.
+    pools: list[list[Candidate]] = [[] for _ in contexts]
+    if shape.whole_words and shape.distinct:
+        pools = decode_best(shape.pool, distinct=False)
+
+    def answers_of(numbers: Sequence[int]) -> dict[int, tuple[Answer, ...]]:
+        rows = [[*pools[n], *(c for c in ranked[n] if c not in pools[n])] for n in numbers]
+        if top_k == 1 and not shape.whole_words:
+            rows = [row[:1] for row in rows]
+        return dict(zip(numbers, make([contexts[n] for n in numbers], rows, shape), strict=True))
+
+    answers = answers_of(range(len(contexts)))
+    while n_best < _MAX_CANDIDATES and (
+        short := [n for n, row in answers.items() if len(row) < top_k and len(ranked[n]) >= n_best]
+    ):
+        n_best *= 4
+        ranked = decode_best(n_best, distinct=shape.distinct)
+        answers.update(answers_of(short))
+    return candidates, [row[:top_k] for row in answers.values()]
 
 
 def make(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, Self, cast, get_args
+from typing import Any, Literal, Self, TypedDict, Unpack, cast, get_args
 
 import httpx
 
@@ -22,6 +22,24 @@ Progress = Callable[[int, int], None]
 _ANSWERS, _READY = "v1/answers", "ready"
 _STREAM = "application/x-ndjson"
 _TIMEOUT, _UNREACHABLE, _FOREIGN = "timeout", "unreachable", "protocol"  # codes of errors without a reply
+
+
+class AnswerOptions(TypedDict, total=False):
+    """The keyword arguments of ``answer`` and ``answer_many``.
+
+    top_k: answers to return; 1 or more, 1 if left out.
+    distinct: leave out an answer that shares a character with a better one; False if left out.
+    allow_no_answer: whether the empty answer may be the best one; None: as the model was trained.
+    max_answer_tokens: tokens of an answer at most; None: the model's own setting.
+    on_progress: called after each batch of windows, for long texts. The server then has no limit on the
+        whole time of the request.
+    """
+
+    top_k: int
+    distinct: bool
+    allow_no_answer: bool | None
+    max_answer_tokens: int | None
+    on_progress: Progress | None
 
 
 class Client:
@@ -50,62 +68,32 @@ class Client:
         self,
         question: str,
         context: str,
-        *,
-        top_k: int = 1,
-        distinct: bool = False,
-        allow_no_answer: bool | None = None,
-        max_answer_tokens: int | None = None,
-        on_progress: Progress | None = None,
+        **options: Unpack[AnswerOptions],
     ) -> list[Answer]:
         """The best answers, best first, as ``Reader.read`` gives them.
 
         Args:
             question: the question.
-            context: the text that may hold the answer.
-            top_k: answers to return; 1 or more.
-            distinct: leave out an answer that shares a character with a better one.
-            allow_no_answer: whether the empty answer may be the best one; None: as the model was trained.
-            max_answer_tokens: tokens of an answer at most; None: the model's own setting.
-            on_progress: called after each batch of windows, for long texts. The server then has no limit on
-                the whole time of the request.
+            context: the text that may contain the answer.
+            options: see ``AnswerOptions``.
 
         Raises InputError for a question or context that the server can't read, ServerError for a server that
         can't be reached, refuses the request or fails.
         """
-        (answers,) = self.answer_many(
-            question,
-            context,
-            top_k=top_k,
-            distinct=distinct,
-            allow_no_answer=allow_no_answer,
-            max_answer_tokens=max_answer_tokens,
-            on_progress=on_progress,
-        )
+        (answers,) = self.answer_many(question, context, **options)
         return answers
 
     def answer_many(
         self,
         question: str | Sequence[str],
         context: str | Sequence[str],
-        *,
-        top_k: int = 1,
-        distinct: bool = False,
-        allow_no_answer: bool | None = None,
-        max_answer_tokens: int | None = None,
-        on_progress: Progress | None = None,
+        **options: Unpack[AnswerOptions],
     ) -> list[list[Answer]]:
         """The answers to several questions on one context, or to one question on several contexts.
 
         The lists are in the order of the questions or contexts. Arguments and errors: see ``answer``.
         """
-        body = _body(
-            question,
-            context,
-            top_k=top_k,
-            distinct=distinct,
-            allow_no_answer=allow_no_answer,
-            max_answer_tokens=max_answer_tokens,
-        )
+        body, on_progress = _request(question, context, **options)
         with _translated_errors(self._http.base_url):
             if on_progress is None:
                 return _answers(self._http.post(_ANSWERS, content=body))
@@ -158,45 +146,20 @@ class AsyncClient:
         self,
         question: str,
         context: str,
-        *,
-        top_k: int = 1,
-        distinct: bool = False,
-        allow_no_answer: bool | None = None,
-        max_answer_tokens: int | None = None,
-        on_progress: Progress | None = None,
+        **options: Unpack[AnswerOptions],
     ) -> list[Answer]:
         """See ``Client.answer``."""
-        (answers,) = await self.answer_many(
-            question,
-            context,
-            top_k=top_k,
-            distinct=distinct,
-            allow_no_answer=allow_no_answer,
-            max_answer_tokens=max_answer_tokens,
-            on_progress=on_progress,
-        )
+        (answers,) = await self.answer_many(question, context, **options)
         return answers
 
     async def answer_many(
         self,
         question: str | Sequence[str],
         context: str | Sequence[str],
-        *,
-        top_k: int = 1,
-        distinct: bool = False,
-        allow_no_answer: bool | None = None,
-        max_answer_tokens: int | None = None,
-        on_progress: Progress | None = None,
+        **options: Unpack[AnswerOptions],
     ) -> list[list[Answer]]:
         """See ``Client.answer_many``."""
-        body = _body(
-            question,
-            context,
-            top_k=top_k,
-            distinct=distinct,
-            allow_no_answer=allow_no_answer,
-            max_answer_tokens=max_answer_tokens,
-        )
+        body, on_progress = _request(question, context, **options)
         with _translated_errors(self._http.base_url):
             if on_progress is None:
                 return _answers(await self._http.post(_ANSWERS, content=body))
@@ -240,18 +203,30 @@ def _options(url: str, api_key: str | None, timeout: float) -> dict[str, Any]:
     return {"base_url": url, "headers": headers, "timeout": timeout}
 
 
-def _body(question: str | Sequence[str], context: str | Sequence[str], **options: object) -> bytes:
-    """The JSON body of a request, UTF-8. Raises InputError."""
+def _request(
+    question: str | Sequence[str],
+    context: str | Sequence[str],
+    *,
+    top_k: int = 1,
+    distinct: bool = False,
+    allow_no_answer: bool | None = None,
+    max_answer_tokens: int | None = None,
+    on_progress: Progress | None = None,
+) -> tuple[bytes, Progress | None]:
+    """The JSON body of a request, UTF-8, and the function to call with its progress. Raises InputError."""
     values = {
         "question": question if isinstance(question, str) else list(question),
         "context": context if isinstance(context, str) else list(context),
-        **options,
+        "top_k": top_k,
+        "distinct": distinct,
+        "allow_no_answer": allow_no_answer,
+        "max_answer_tokens": max_answer_tokens,
     }
     try:
-        return json.dumps(values, ensure_ascii=False).encode()
+        return json.dumps(values, ensure_ascii=False).encode(), on_progress
     except UnicodeEncodeError as error:
         raise InputError(
-            "the text holds half of a surrogate pair", fix="decode it as UTF-8 or UTF-16 again"
+            "the text contains half of a surrogate pair", fix="decode it as UTF-8 or UTF-16 again"
         ) from error
     except (TypeError, ValueError) as error:
         raise InputError(f"question and context must be text ({error})") from error

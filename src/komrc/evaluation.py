@@ -69,8 +69,7 @@ def evaluate(
         return klue.score(predictions, examples)
     if metric == "squad2":
         return squad2.score(predictions, examples, no_answer_scores, threshold=threshold)
-    scores = korquad.score(predictions, examples)
-    return {"exact_match": scores["exact_match"], "f1": scores["f1"]}
+    return korquad.score(predictions, examples)
 
 
 def predict(

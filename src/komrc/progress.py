@@ -43,6 +43,33 @@ def showing(*, total: int | None, what: str, done: int = 0) -> Iterator[Advance]
 
 
 @contextmanager
+def showing_bytes(*, total: int, what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A function that shows how many bytes of a file are transferred, of how many; None: unknown.
+
+    Args:
+        total: bytes, until the function is called with another number.
+        what: the file's name.
+    """
+    if not sys.stderr.isatty():
+        print(f"{what} …", file=sys.stderr)
+        yield lambda _done, _whole: None
+        return
+    from rich import progress as bars
+    from rich.console import Console
+
+    columns = (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.DownloadColumn(),
+        bars.TransferSpeedColumn(),
+        bars.TimeRemainingColumn(),
+    )
+    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done, whole: bar.update(task, completed=done, total=whole)
+
+
+@contextmanager
 def _bar(total: int | None, what: str, done: int) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -17,8 +17,6 @@ from komrc.models import files, hub
 if TYPE_CHECKING:
     from komrc.tokenization import ReaderTokenizer
 
-_CARD = "README.md"
-
 
 class _Reader(Protocol):
     """What saving needs of a Reader."""
@@ -102,10 +100,10 @@ def save(source: Path, target: Path, tokenizer: ReaderTokenizer, config: ReaderC
         if not same_tokenizer:
             save_tokenizer(tokenizer, folder)
         config.save(folder, replace(Provenance.load(source), tokenizer_sha256=tokenizer.fingerprint))
-        if (source / _CARD).is_file():
-            shutil.copyfile(source / _CARD, folder / _CARD)
+        if (source / files.CARD).is_file():
+            shutil.copyfile(source / files.CARD, folder / files.CARD)
         else:
-            (folder / _CARD).write_text(model_card.for_reader(), encoding="utf-8")
+            (folder / files.CARD).write_text(model_card.for_reader(), encoding="utf-8")
 
 
 def push(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -14,15 +13,23 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from komrc import answers as shaping
+from komrc.answers import Shape, best_answers
+from komrc.chunking import growing_chunks, process_ahead
 from komrc.config import Provenance, ReaderConfig
-from komrc.decoding import Candidate, decode
+from komrc.decoding import Candidate
 from komrc.engines import Batch, Engine, Logits
 from komrc.engines.loading import EngineName, load_engine
-from komrc.errors import EngineError, InputError, UsageError, check_whole_number
+from komrc.errors import UsageError, check_whole_number
 from komrc.pipeline import PipelineCall
 from komrc.progress import Advance, showing
 from komrc.publishing import SavedToHub
+from komrc.reader_arguments import (
+    check_answer_options,
+    check_example,
+    check_shard,
+    check_trim_particles,
+    question_and_context,
+)
 from komrc.types import NO_ANSWER, Answer, Example
 from komrc.windows import Windows, batches, build_windows, collate
 
@@ -32,9 +39,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TOKEN_BUDGET = 4096  # padded tokens of a batch
-_MAX_ABS_LOGIT = 1e34  # sums and quotients of smaller ones stay within float32
-_MOST_CANDIDATES = 5_000  # that are ranked where several become one answer; at most four times as many
-_PAIRS_AT_FIRST, _PAIRS_AT_ONCE = 16, 256  # held in memory and sorted by length together
 
 
 @dataclass(slots=True)
@@ -103,12 +107,7 @@ class Reader(PipelineCall, SavedToHub):
         token_budget: int = TOKEN_BUDGET,
         folder: Path | None = None,
     ) -> None:
-        if trim_particles not in (None, "kiwi"):
-            raise UsageError(
-                f"no way to trim particles is called {trim_particles!r}",
-                where="trim_particles",
-                fix='use "kiwi"',
-            )
+        check_trim_particles(trim_particles)
         check_whole_number(token_budget, "token_budget")
         self.tokenizer = tokenizer
         self.engine = engine
@@ -189,14 +188,14 @@ class Reader(PipelineCall, SavedToHub):
             tokenizer_folder = folder
         else:
             tokenizer_folder = hub.resolve(tokenizer, files=files.TOKENIZER, token=token, cache_dir=cache_dir)
-        found = load_tokenizer(tokenizer_folder)
+        reader_tokenizer = load_tokenizer(tokenizer_folder)
         config = files.read_config(folder)
         where = str(folder if tokenizer is None else tokenizer)
-        check_fit(found, config, where, trained_with=Provenance.load(folder).tokenizer_sha256)
+        check_fit(reader_tokenizer, config, where, trained_with=Provenance.load(folder).tokenizer_sha256)
         return cls(
-            found,
+            reader_tokenizer,
             load_engine(folder, engine, model_type=model_type, device=device, dtype=dtype),
-            reader_config.fitted(found.model_max_length, overrides),
+            reader_config.fitted(reader_tokenizer.model_max_length, overrides),
             trim_particles=trim_particles,
             folder=folder,
         )
@@ -253,7 +252,7 @@ class Reader(PipelineCall, SavedToHub):
     ) -> list[list[Answer]]:
         """What ``read`` gives for each (question, context), in the pairs' order, batched."""
         total = len(pairs) if isinstance(pairs, Sequence) else None
-        examples = (Example(f"pair {n}", *_pair(pair, n)) for n, pair in enumerate(pairs))
+        examples = (Example(f"pair {n}", *question_and_context(pair, n)) for n, pair in enumerate(pairs))
         with _shown(progress, total) as advance:
             predictions = self.stream(
                 examples,
@@ -303,14 +302,11 @@ class Reader(PipelineCall, SavedToHub):
         example whose question or context is empty or not text, UsageError for a top_k that is no whole
         number from 1 on.
         """
-        _check_options(top_k, distinct=distinct, allow_no_answer=allow_no_answer)
-        part, parts = shard
-        check_whole_number(parts, "shard")
-        check_whole_number(part, "shard", least=0)
-        if part >= parts:
-            raise UsageError(f"must be below the number of parts, {parts}, found {part}", where="shard")
+        check_answer_options(top_k, distinct=distinct, allow_no_answer=allow_no_answer)
+        check_shard(shard)
+        index, count = shard
         done = 0
-        for encoded in _ahead(self.prepare, islice(_chunks(examples), part, None, parts)):
+        for encoded in process_ahead(self.prepare, islice(growing_chunks(examples), index, None, count)):
             lengths = encoded.windows.lengths
             share_of_token, tokens = len(encoded.examples) / max(1, int(lengths.sum())), 0
             for indices in batches(lengths, token_budget=self.token_budget):
@@ -333,10 +329,7 @@ class Reader(PipelineCall, SavedToHub):
         lengths that the model or each other don't allow.
         """
         for example in examples:
-            if not isinstance(example, Example):
-                raise InputError(f"must be an Example, found {type(example).__name__}", where="examples")
-            _check(example.question, "question", example.id)
-            _check(example.context, "context", example.id)
+            check_example(example)
         windows = build_windows(examples, self.tokenizer, self.config.windows, labels=False)
         cut = np.nonzero(windows.question_truncated)[0]
         if len(cut):
@@ -377,47 +370,29 @@ class Reader(PipelineCall, SavedToHub):
         sum of the scores that they have among the n_best_size best candidates. Raises EngineError where the
         model gave values that are not numbers, UsageError for a top_k that is no whole number from 1 on.
         """
-        _check_options(top_k, distinct=distinct, allow_no_answer=allow_no_answer)
+        check_answer_options(top_k, distinct=distinct, allow_no_answer=allow_no_answer)
         decoding = self.config.decoding
         if allow_no_answer is not None:
             decoding = replace(decoding, allow_no_answer=allow_no_answer)
         logits = encoded.logits
         if logits is None:  # no windows
             logits = Logits(np.empty(0, np.float32), np.empty(0, np.float32))
-        _check_finite(logits, self.engine.name)
-        contexts = [example.context for example in encoded.examples]
-        shape = shaping.Shape(
+        logits.check_finite(f"engine {self.engine.name}")
+        shape = Shape(
             trim_particles=self.trim_particles is not None,
             whole_words=whole_words,
             distinct=distinct,
-            pool=self.config.decoding.n_best,
+            pool=decoding.n_best,
         )
-
-        def decoded(n_best: int, *, apart: bool) -> list[list[Candidate]]:
-            config = replace(decoding, n_best=n_best)
-            return decode(encoded.windows, logits, contexts, config, distinct=apart)
-
-        n_best = max(top_k, 1 if distinct else shape.pool)
-        candidates = found = decoded(n_best, apart=distinct)
-        # What the sums of whole words are made of: distinct candidates leave most of it out.
-        summed = decoded(shape.pool, apart=False) if whole_words and distinct else [[]] * len(contexts)
-
-        def made(numbers: Sequence[int]) -> Iterator[tuple[int, tuple[Answer, ...]]]:
-            rows = [[*summed[n], *(c for c in found[n] if c not in summed[n])] for n in numbers]
-            if top_k == 1 and not whole_words:
-                rows = [row[:1] for row in rows]
-            return zip(numbers, shaping.make([contexts[n] for n in numbers], rows, shape), strict=True)
-
-        answers = dict(made(range(len(contexts))))
-        while n_best < _MOST_CANDIDATES and (
-            short := [n for n, row in answers.items() if len(row) < top_k and len(found[n]) >= n_best]
-        ):
-            n_best *= 4
-            found = decoded(n_best, apart=distinct)
-            answers.update(made(short))
+        contexts = [example.context for example in encoded.examples]
+        candidates, answers = best_answers(
+            encoded.windows, logits, contexts, decoding, shape=shape, top_k=top_k
+        )
         return [
-            Prediction(example.id, row[:top_k], tuple(best))
-            for example, best, row in zip(encoded.examples, candidates, answers.values(), strict=True)
+            Prediction(example.id, example_answers, tuple(example_candidates))
+            for example, example_candidates, example_answers in zip(
+                encoded.examples, candidates, answers, strict=True
+            )
         ]
 
     def copy_with(
@@ -434,22 +409,6 @@ class Reader(PipelineCall, SavedToHub):
         )
 
 
-def _check_options(top_k: object, *, distinct: object, allow_no_answer: object) -> None:
-    check_whole_number(top_k, "top_k")
-    if not isinstance(allow_no_answer, bool | None):
-        raise UsageError(f"must be True, False or None, found {allow_no_answer!r}", where="allow_no_answer")
-    if not isinstance(distinct, bool):
-        raise UsageError(f"must be True or False, found {distinct!r}", where="distinct")
-
-
-def _pair(pair: object, number: int) -> tuple[Any, Any]:
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise InputError(
-            f"must be a question and a context, found {type(pair).__name__}", where=f"pair {number}"
-        )
-    return pair[0], pair[1]
-
-
 @contextmanager
 def _shown(progress: bool, total: int | None) -> Iterator[Advance]:
     """A function that shows the progress, or none."""
@@ -458,52 +417,3 @@ def _shown(progress: bool, total: int | None) -> Iterator[Advance]:
             yield advance
     else:
         yield lambda _done: None
-
-
-def _check(text: object, what: str, name: str) -> None:
-    where = f"{what} of {name}" if name else what
-    if not isinstance(text, str):
-        raise InputError(f"must be text, found {type(text).__name__}", where=where)
-    if not text.strip():
-        raise InputError("is empty", where=where, fix=f"give a {what} with at least one character")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"holds half of a surrogate pair at character {error.start}",
-            where=where,
-            fix="decode the text as UTF-8 or UTF-16 again",
-        ) from error
-
-
-def _check_finite(logits: Logits, engine: str) -> None:
-    for values in logits.arrays:
-        if not (np.abs(values) < _MAX_ABS_LOGIT).all():
-            raise EngineError(
-                "the model gave logits that are not numbers, or far too large",
-                where=f"engine {engine}",
-                fix="train the model again, or take the fp32 engine",
-            )
-
-
-def _chunks(items: Iterable[Example]) -> Iterator[list[Example]]:
-    """Small ones first, so that the first answers, and a guess of the time left, come soon."""
-    iterator, size = iter(items), _PAIRS_AT_FIRST
-    while chunk := list(islice(iterator, size)):
-        yield chunk
-        size = min(2 * size, _PAIRS_AT_ONCE)
-
-
-def _ahead(
-    work: Callable[[list[Example]], EncodedBatch], chunks: Iterator[list[Example]]
-) -> Iterator[EncodedBatch]:
-    """Each chunk with its work done, one chunk ahead of the consumer, on one other thread."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="komrc-windows") as executor:
-        waiting: Future[EncodedBatch] | None = None
-        for chunk in chunks:
-            coming = executor.submit(work, chunk)
-            if waiting is not None:
-                yield waiting.result()
-            waiting = coming
-        if waiting is not None:
-            yield waiting.result()

@@ -244,6 +244,15 @@ def _explained(path: Path) -> Iterator[None]:
         ) from error
 
 
+def git_blob_id(path: Path) -> str:
+    """The id git gives a file's content: SHA-1 over a header with its size, and its bytes."""
+    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 # --- checking and tidying ----------------------------------------------------------------------------------
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import BinaryIO
 
 from komrc.errors import StorageError
 
@@ -32,3 +34,14 @@ def lock(descriptor: int) -> None:
             fix="on Windows, run it in WSL 2; komrc ask and komrc evaluate write no file",
         )
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def open_locked(path: Path) -> BinaryIO:
+    """A file, opened for appending and locked until it is closed. Raises OSError and what ``lock`` raises."""
+    file = path.open("ab")
+    try:
+        lock(file.fileno())
+    except BaseException:
+        file.close()
+        raise
+    return file

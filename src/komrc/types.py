@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 BOUNDARY_CLASSES = 8  # characters to drop at a token's edge: 0..7
+HEAD_WIDTH = BOUNDARY_CLASSES  # outputs of the widest head: so narrow a layer stays in float32
 
 EngineName = Literal["auto", "torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-bf16"]
 ENGINES: tuple[EngineName, ...] = typing.get_args(EngineName)

@@ -6,33 +6,25 @@ cost one tokenization and one copy. Everything is a flat typed array that can be
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from komrc import storage
 from komrc.config import WindowConfig
 from komrc.engines import BOUNDARY_CLASSES, Batch
-from komrc.errors import StorageError, UsageError, check_whole_number
+from komrc.errors import UsageError, check_whole_number
 from komrc.text.invisible import VisibleText, visible
 from komrc.types import Example
 
 if TYPE_CHECKING:
     from komrc.tokenization import PairTemplate, ReaderTokenizer
 
-logger = logging.getLogger(__name__)
-
-FORMAT = 2  # of the cache; raise it when the arrays or their meaning change
 _READINGS = 32  # windows that may hold the same token, at most
 _TEXTS_AT_ONCE = 256  # bounds what the tokenizer library holds: about 100 bytes a token
 
@@ -80,7 +72,7 @@ class Windows:
         return np.diff(self.indptr)
 
 
-_ARRAYS = tuple(field.name for field in fields(Windows) if field.name != "template")
+ARRAYS = tuple(field.name for field in fields(Windows) if field.name != "template")
 
 
 def build_windows(
@@ -291,54 +283,6 @@ def in_visible_text(windows: Windows, seen: Mapping[int, VisibleText]) -> Window
         part = slice(int(windows.context_indptr[number]), int(windows.context_indptr[number + 1]))
         start[part], end[part] = seen[number].position(start[part]), seen[number].position(end[part])
     return replace(windows, char_start=start, char_end=end)
-
-
-def cached_windows(
-    examples: Sequence[Example],
-    tokenizer: ReaderTokenizer,
-    config: WindowConfig,
-    *,
-    labels: bool,
-    data_sha256: str,
-    cache_dir: Path,
-    anew: bool = False,
-) -> Windows:
-    """What ``build_windows`` gives, memory-mapped from a cache folder that is written when it is missing.
-
-    The key holds the data's hash, the examples' ids, the tokenizer's hash, every length and the format. A
-    damaged cache is built again; one that can't be written is done without. Both are said in the log.
-    ``anew`` builds it again in any case.
-    """
-    parts: list[Any] = [FORMAT, data_sha256, tokenizer.fingerprint, asdict(config), labels]
-    parts.append(hashlib.sha256("\0".join(e.id for e in examples).encode("utf-8", "replace")).hexdigest())
-    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    folder = cache_dir / f"windows-{key[:24]}"
-    if folder.exists() and not anew:
-        problems = storage.verify_folder(folder)
-        if not problems:
-            return _load(folder, tokenizer.template)
-        logger.warning("%s: the cache is damaged (%s); building it again", folder, problems[0])
-    storage.remove_stale(cache_dir)
-    windows = build_windows(examples, tokenizer, config, labels=labels)
-    try:
-        if folder.exists():
-            storage.remove_folder(folder)
-        with storage.replacing_folder(folder) as temporary:
-            for name in _ARRAYS:
-                np.save(temporary / f"{name}.npy", getattr(windows, name), allow_pickle=False)
-    except StorageError as error:
-        logger.warning("%s; going on without a cache", error)
-        return windows
-    return _load(folder, tokenizer.template)
-
-
-def _load(folder: Path, template: PairTemplate) -> Windows:
-    arrays = {
-        # asarray: a plain view of the mapping, which is faster to slice than numpy's memmap class
-        name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
-        for name in _ARRAYS
-    }
-    return Windows(template=template, **arrays)
 
 
 def batches(lengths: NDArray[Any], *, token_budget: int) -> Iterator[NDArray[np.intp]]:

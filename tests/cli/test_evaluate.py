@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from komrc.cli import main
+from komrc.models import hub
 
 CONTEXT = "서울은 대한민국의 수도이다. 인구는 9백만 명이다."
 
@@ -72,10 +73,10 @@ def test_mistakes_end_with_one_message(files, capsys, change, code):
     assert "Traceback" not in err
 
 
-def test_same_figures_as_the_official_script_on_real_data(korquad_dev, tmp_path, capsys):
+def test_same_figures_as_the_official_script_on_real_text(tmp_path, capsys):
     """All golds as predictions, every fourth shortened, every tenth missing: figures known in advance."""
-    predictions, total, right = {}, 0, 0
-    for article in json.loads(korquad_dev.read_text(encoding="utf-8"))["data"]:
+    data, predictions, total, right = hub.sample_data("train"), {}, 0, 0
+    for article in json.loads(data.read_text(encoding="utf-8"))["data"]:
         for paragraph in article["paragraphs"]:
             for question in paragraph["qas"]:
                 total += 1
@@ -85,7 +86,7 @@ def test_same_figures_as_the_official_script_on_real_data(korquad_dev, tmp_path,
                 right += 1
     path = tmp_path / "predictions.json"
     path.write_text(json.dumps(predictions), encoding="utf-8")
-    assert main(["evaluate", str(korquad_dev), str(path)]) == 0
+    assert main(["evaluate", str(data), str(path)]) == 0
     scores = json.loads(capsys.readouterr().out)
     assert scores["exact_match"] == 100.0 * right / total
     assert 89 < scores["f1"] <= scores["exact_match"]

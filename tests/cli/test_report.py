@@ -5,6 +5,7 @@ import json
 import pytest
 
 from komrc.cli import main
+from komrc.models import hub
 
 CONTEXT = "서울은 대한민국의 수도이다. 인구는 9백만 명이다."
 
@@ -60,9 +61,9 @@ def test_nothing_to_write_is_a_mistake(files, capsys):
     assert "--output" in capsys.readouterr().err
 
 
-def test_with_a_real_tokenizer(files, komrc_small_v0):
+def test_with_the_tokenizer_of_a_model(files):
     numbers = files / "r.json"
-    arguments = [str(files / "data.json"), str(files / "old.json"), "--model", str(komrc_small_v0)]
+    arguments = [str(files / "data.json"), str(files / "old.json"), "--model", str(hub.embedded_model())]
     assert main(["report", *arguments, "--json", str(numbers)]) == 0
     value = json.loads(numbers.read_text(encoding="utf-8"))
     assert 0 <= value["ceiling"]["exact_match"] <= 100

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.own_tokenizers import kobert_files
+from support.tiny_data import some_questions
+from support.tiny_model import tiny_model
 
 from komrc.cli import main
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
-
-from tiny import some_questions, tiny_model
+from komrc.models import hub
 
 
 def test_help_has_examples_and_says_what_attention_dropout_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,14 +23,14 @@ def test_help_has_examples_and_says_what_attention_dropout_is(capsys: pytest.Cap
     assert "examples:" in said and "--resume" in said and "--attention-dropout" in said
 
 
-def test_a_recipe_and_the_command_line_train_a_model(shared: Path, tmp_path: Path) -> None:
-    source = shared / "data/korquad/KorQuAD_v1.0_prerelease-2018-09.json"
-    data = some_questions(source, tmp_path / "data.json", 12)
+def test_a_recipe_and_the_command_line_train_a_model(tmp_path: Path) -> None:
+    data = some_questions(hub.sample_data("train"), tmp_path / "data.json", 12)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         "tokens_per_batch: 1024\nnum_train_epochs: 1\nmodel_type: distilkobert\nno_cuda: true\n"
     )
-    model = tiny_model(tmp_path / "model", shared, architecture="distilbert")
+    tokenizer = kobert_files(tmp_path / "tokenizer")
+    model = tiny_model(tmp_path / "model", tokenizer=tokenizer, architecture="distilbert")
     out = tmp_path / "out"
     given = ["--train-file", data, data, "--output-dir", out, "--model", model, "--no-boundary-head"]
     given += ["--cache-dir", tmp_path / "cache", "--config", recipe, "--negative-windows", "0.5"]

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.own_tokenizers import EVERYDAY
 
 from komrc.data import EVERYTHING, PREDICTING, Loaded, load_squad, read_data, read_json, scan_data
 from komrc.errors import DataError, StorageError, UsageError
+from komrc.models import hub
 from komrc.types import Example, Gold
 
 CONTEXT = "훈민정음은 1443년에 세종이 창제하였다. 1446년에 반포되었다."
@@ -751,18 +753,35 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
 # --- the real files ----------------------------------------------------------------------------------------
 
 
-def test_the_official_dev_set(korquad_dev: Path) -> None:
-    loaded = read_squad(korquad_dev)
+def test_the_official_files_are_read_whole(shared: Path) -> None:
+    loaded = read_squad(shared / "data/korquad/KorQuAD_v1.0_dev.json")
     counts = loaded.counts
     assert (counts.articles, counts.paragraphs, counts.questions) == (140, 964, 5774)
     assert (counts.kept, counts.left_out, counts.answers) == (5774, 0, 5774)
     assert loaded.sha256 == "25ffeb51e6c51ec02c071b60a10188e10005c144110f0d876b26079d80a35bdf"
     assert loaded.examples[0].question == "임종석이 여의도 농민 폭력 시위를 주도한 혐의로 지명수배 된 날은?"
     assert loaded.examples[0].answers == (Gold("1989년 2월 15일", 0),)
-
-
-def test_other_real_files_are_sound(shared: Path) -> None:
     files = [*sorted((shared / "data/xquad").glob("*.json")), shared / "data/tydiqa_ko/train.json"]
     files += sorted((shared / "data/jaquad/dev").glob("*.json"))
     total = sum(len(load_squad(path)) for path in files)
     assert total == 8330 + 1621 + 3939
+
+
+@pytest.mark.parametrize(
+    ("path", "paragraphs", "questions", "answerable"),
+    [
+        (hub.sample_data("train"), 35, 205, 205),
+        (hub.sample_data("dev"), 11, 66, 66),
+        (EVERYDAY / "train.json", 913, 7769, 7769 - 1985),
+    ],
+)
+def test_our_own_files_are_read_whole(path: Path, paragraphs: int, questions: int, answerable: int) -> None:
+    loaded = read_squad(path)
+    counts = loaded.counts
+    assert (counts.paragraphs, counts.questions) == (paragraphs, questions)
+    assert (counts.kept, counts.left_out) == (questions, 0)
+    assert loaded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert sum(bool(example.answers) for example in loaded.examples) == answerable
+    for example in loaded.examples:
+        for gold in example.answers:
+            assert example.context[gold.start : gold.end] == gold.text

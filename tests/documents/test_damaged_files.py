@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-import office_files
 import pytest
+from support import office_files
 
 from komrc.documents import Document, Limits, Unread, read_documents
 

@@ -6,8 +6,8 @@ import gzip
 import json
 from pathlib import Path
 
-import office_files
 import pytest
+from support import office_files
 
 from komrc.documents import Document, Unread, read_documents
 

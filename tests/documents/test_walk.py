@@ -11,8 +11,8 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-import office_files
 import pytest
+from support import office_files
 
 from komrc.documents import Document, Limits, Unread, read_documents
 from komrc.documents.formats import txt

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from support.batches import random_batch
+from support.fake_engine import FakeEngine
 
 from komrc.engines import Batch, Logits
-from komrc.engines.fake import FakeEngine
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=12)
 

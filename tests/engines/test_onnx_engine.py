@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sysconfig
 import tomllib
@@ -24,10 +25,10 @@ from komrc.engines.onnx_engine import OnnxEngine
 from komrc.errors import EngineError, ModelError
 from komrc.modeling import SpanReader
 from komrc.modeling.quantized import save_quantized
-from komrc.modeling.quantized_graph import write_graph
 from komrc.models import hub
 
 ROOT = Path(__file__).resolve().parents[2]
+write_graph = runpy.run_path(str(ROOT / "recipes/komrc-small/int8_graph.py"))["write_graph"]
 CONFIG: dict[str, Any] = {
     "vocab_size": 90, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
     "intermediate_size": 64, "max_position_embeddings": 64, "pad_token_id": 1, "type_vocab_size": 2,

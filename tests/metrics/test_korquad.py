@@ -18,7 +18,7 @@ from komrc.metrics import korquad
 from komrc.types import Example, Gold
 
 
-def test_recorded_values_to_the_last_bit(shared: Path) -> None:
+def test_recorded_values_and_their_sums_to_the_last_bit(shared: Path) -> None:
     with gzip.open(shared / "data/golden/korquad_v1_metric.jsonl.gz", "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     assert len(rows) == 4000
@@ -28,11 +28,6 @@ def test_recorded_values_to_the_last_bit(shared: Path) -> None:
         if korquad.best(row["prediction"], row["golds"]) != (row["exact_match"], row["f1"])
     ]
     assert wrong == []
-
-
-def test_recorded_values_summed(shared: Path) -> None:
-    with gzip.open(shared / "data/golden/korquad_v1_metric.jsonl.gz", "rt", encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
     examples = [
         Example(str(i), "?", "", tuple(Gold(text, 0) for text in row["golds"])) for i, row in enumerate(rows)
     ]

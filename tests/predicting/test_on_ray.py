@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from questions import DyingReader, job, record, shards, write_lines
+from support.shard_jobs import DyingReader, job, record, shards, write_lines
 
 from komrc.errors import DataError, EngineError, ModelError, Problem, UsageError
 from komrc.predicting import on_ray, workers
@@ -30,7 +30,7 @@ RUN = {"model": "m"}
 def cluster() -> Iterator[Any]:
     if find_spec("ray") is None:  # importing it here would be before its settings are made
         pytest.skip("Ray is not installed (the ray extra)")
-    from ray_here import ray_here
+    from support.local_ray import ray_here
 
     with ray_here() as ray:
         yield ray

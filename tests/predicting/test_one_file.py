@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.fake_engine import FakeEngine
 
 from komrc.config import ReaderConfig
 from komrc.engines import Batch, Logits
-from komrc.engines.fake import FakeEngine
 from komrc.errors import DataError, EngineError, StorageError, UsageError
 from komrc.predicting.one_file import predict_file
 from komrc.predicting.questions import open_questions
@@ -145,7 +146,8 @@ t.answer_all(Path(sys.argv[1]), Path(sys.argv[2]), reader=t.reader(Kills(3)))
 def test_a_killed_process_loses_and_repeats_nothing(questions: Path, tmp_path: Path) -> None:
     output = tmp_path / "a.jsonl"
     command = [sys.executable, "-c", KILLED, str(questions), str(output), str(Path(__file__).parent)]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    search = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    assert subprocess.run(command, check=False, env=search).returncode == -signal.SIGKILL
     assert answer_all(questions, output) > 0
     assert [line["id"] for line in read_lines(output)] == [f"q{n}" for n in range(COUNT)]
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from questions import record, write_lines
+from support.shard_jobs import record, write_lines
 
 from komrc.errors import DataError, UsageError
 from komrc.predicting import questions as question_files

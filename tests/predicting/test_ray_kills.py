@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from questions import SlowReader, job, record, shards, write_lines
-from ray_here import ray_here, ray_processes, title
+from support.local_ray import ray_here, ray_processes, title
+from support.shard_jobs import SlowReader, job, record, shards, write_lines
 
 from komrc.models import hub
 from komrc.predicting import on_ray, workers
@@ -87,7 +87,7 @@ def test_worker_processes_killed(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_node_killed(tmp_path: Path) -> None:
-    import questions
+    from support import shard_jobs
 
     ray = on_ray._ray()
     from ray.cluster_utils import Cluster
@@ -100,7 +100,7 @@ def test_a_node_killed(tmp_path: Path) -> None:
     try:
         nodes = [cluster.add_node(num_cpus=1)]
         ray.init(address=cluster.address, log_to_driver=False)
-        ray.cloudpickle.register_pickle_by_value(questions)
+        ray.cloudpickle.register_pickle_by_value(shard_jobs)
 
         def kill() -> None:
             if nodes and len(list(output.glob("part-*"))) > 8:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from questions import DyingReader, fake_reader, job, read_lines, record, shards, write_lines
+from support.shard_jobs import DyingReader, fake_reader, job, read_lines, record, shards, write_lines
 
 from komrc import storage
 from komrc.engines.onnx_engine import usable_cores
@@ -149,7 +149,8 @@ def test_a_killed_driver_leaves_no_actor_and_no_half(
     output = tmp_path / "out"
     (tmp_path / "driver.py").write_text(DRIVER)
     command = [sys.executable, tmp_path / "driver.py", questions, output, Path(__file__).parent]
-    driver = subprocess.Popen([str(part) for part in command], start_new_session=True)
+    search = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    driver = subprocess.Popen([str(part) for part in command], start_new_session=True, env=search)
     while driver.poll() is None and not list(output.glob("part-*")):
         time.sleep(0.01)
     driver.kill()

@@ -24,7 +24,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from faults import in_child
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # tests/, for its support package
+
+from support.faults import in_child
 
 MEMORY = 2048  # MiB
 # Code instrumented by atheris 3.0.0 never frees the arrays that comparisons make: 20 to 90 KB an input, where
@@ -47,8 +49,8 @@ def fuzz(name: str, seconds: float, seed: int, corpus: Path, findings: Path, rep
     """Fuzz one target for so much processor time, write the report and end this process."""
     import atheris
 
-    with atheris.instrument_imports(include=["komrc", "hostile"]):
-        import hostile
+    with atheris.instrument_imports(include=["komrc", "support.hostile"]):
+        from support import hostile
 
         target, valid = hostile.TARGETS[name]
         target(valid())  # imports the rest, under the instrumentation
@@ -133,7 +135,7 @@ def run(name: str, seconds: float, seed: int, findings: Path) -> dict[str, Any]:
 
 def targets() -> list[str]:
     """Every target's name; imports what is to be instrumented, so only in a child."""
-    import hostile
+    from support import hostile
 
     return list(hostile.TARGETS)
 

@@ -6,9 +6,9 @@ from itertools import islice
 from random import Random
 
 import pytest
-from hostile import CONTEXT, TARGETS, check_answers, check_same, mutated, pairs, reader
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.hostile import CONTEXT, TARGETS, check_answers, check_same, mutated, pairs, reader
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults import cut_power, kill_points
+from support.faults import cut_power, kill_points
 
 pytest.importorskip("torch")
 

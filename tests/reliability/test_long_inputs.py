@@ -8,9 +8,9 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-import hostile
 import pytest
-from faults import in_child
+from support import hostile
+from support.faults import in_child
 
 from komrc import storage
 from komrc.errors import ModelError

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import Ended, in_child
+from support.faults import Ended, in_child
 
 pytest.importorskip("torch")
 
-import ranks
-from resuming import before_batch, differences, killed, whole
-from tiny_run import material, without_dropout
+from support import ranks
+from support.resuming import before_batch, differences, killed, whole
+from support.tiny_model import without_dropout
+from support.tiny_run import material
 
 from komrc import windows
 from komrc.errors import StorageError
@@ -41,7 +42,7 @@ def test_two_processes_learn_what_one_does_at_the_same_batch(made: Path, tmp_pat
 
     def run(name: str, batch: int) -> Any:
         more = {"per_gpu_train_batch_size": batch, "gradient_accumulation_steps": 4, "save_steps": -1}
-        model = str(without_dropout(made))
+        model = str(without_dropout(made / "model", made / "no-dropout"))
         return whole(made, tmp_path / name, model=model, **more)
 
     (one,) = figures([in_child(lambda: run("one", 2))])

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import in_child
+from support.faults import in_child
 
 pytest.importorskip("torch")
 
-from resuming import CASES, differences, killed, whole
-from tiny_run import material
+from support.resuming import CASES, differences, killed, whole
+from support.tiny_run import material
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import in_child
+from support.faults import in_child
 
 pytest.importorskip("torch")
 
-import ranks
-from resuming import before_batch, whole
-from tiny_run import material
+from support import ranks
+from support.resuming import before_batch, whole
+from support.tiny_run import material
 
 MORE = {"per_gpu_train_batch_size": 2, "save_steps": -1, "predict_file": None, "num_train_epochs": 2.0}
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import Ended, in_child
+from support.faults import Ended, in_child
 
 pytest.importorskip("torch")
 
-from resuming import whole
-from tiny_run import material
+from support.resuming import whole
+from support.tiny_run import material
 
 from komrc import storage
 from komrc.errors import DataError, StorageError

@@ -17,15 +17,14 @@ import pytest
 
 pytest.importorskip("torch")
 
-import ranks
-from resuming import differences, whole
-from tiny_run import material
+from support import ranks, train_with_accident
+from support.resuming import differences, whole
+from support.tiny_run import material
 
 from komrc.training import checkpoints
 
-HERE = Path(__file__).resolve().parent
-DOOMED = str(HERE / "doomed.py")
-RUN_SQUAD = str(HERE.parents[1] / "run_squad.py")
+TRAIN_WITH_ACCIDENT = train_with_accident.__file__
+RUN_SQUAD = str(Path(__file__).resolve().parents[2] / "run_squad.py")
 PLAIN = {"per_gpu_train_batch_size": 2, "save_steps": 1, "predict_file": None, "num_train_epochs": 2.0}
 
 
@@ -99,7 +98,7 @@ def test_torchrun_starts_a_killed_rank_again_from_the_last_checkpoint(
 ) -> None:
     out, done = tmp_path / "out", tmp_path / "killed"
     launch = ["--standalone", "--nproc_per_node", "2", "--max-restarts", "1"]
-    process = start(launch, [DOOMED, *training(made, out)], KOMRC_ACCIDENT=f"kill 1 6 {done}")
+    process = start(launch, [TRAIN_WITH_ACCIDENT, *training(made, out)], KOMRC_ACCIDENT=f"kill 1 6 {done}")
     code, said = end(process)
     assert code == 0, said
     assert done.exists() and "resuming from" in said
@@ -120,7 +119,7 @@ def test_two_agents_give_what_one_gives(made: Path, undisturbed: Path, tmp_path:
 def test_two_agents_start_a_killed_rank_again(made: Path, undisturbed: Path, tmp_path: Path) -> None:
     out, done = tmp_path / "out", tmp_path / "killed"
     accident = f"kill 1 6 {done}"
-    command = [DOOMED, *training(made, out)]
+    command = [TRAIN_WITH_ACCIDENT, *training(made, out)]
     both = [start(launch, command, KOMRC_ACCIDENT=accident) for launch in agents(restarts=2)]
     ended = [end(process) for process in both]
     assert [code for code, _ in ended] == [0, 0], ended
@@ -134,7 +133,7 @@ def test_sigterm_to_torchrun_leaves_a_checkpoint_and_the_run_goes_on(
 ) -> None:
     out = tmp_path / "out"
     launch = ["--standalone", "--nproc_per_node", "2"]
-    process = start(launch, [DOOMED, *training(made, out)], KOMRC_ACCIDENT="slow 0.5")
+    process = start(launch, [TRAIN_WITH_ACCIDENT, *training(made, out)], KOMRC_ACCIDENT="slow 0.5")
     wait_for_checkpoint(out)
     process.send_signal(signal.SIGTERM)
     code, said = end(process)
@@ -150,7 +149,7 @@ def test_sigterm_to_torchrun_leaves_a_checkpoint_and_the_run_goes_on(
 def test_a_host_that_is_switched_off_ends_the_run(made: Path, tmp_path: Path, gone: int) -> None:
     """Its agent and its process die at once."""
     out = tmp_path / "out"
-    command = [DOOMED, *training(made, out)]
+    command = [TRAIN_WITH_ACCIDENT, *training(made, out)]
     both = [start(launch, command, KOMRC_ACCIDENT="slow 0.5") for launch in agents()]
     wait_for_checkpoint(out)
     victim, other = both[gone], both[1 - gone]
@@ -252,7 +251,7 @@ def test_two_hosts_with_their_own_addresses(
 @pytest.mark.cluster
 def test_a_host_whose_cable_is_pulled_ends_the_run(made: Path, tmp_path: Path, hosts: list[str]) -> None:
     out = tmp_path / "out"
-    command = [DOOMED, *training(made, out, "--ddp-timeout", "60")]
+    command = [TRAIN_WITH_ACCIDENT, *training(made, out, "--ddp-timeout", "60")]
     both = start_on(hosts, command, KOMRC_ACCIDENT="slow 0.5")
     wait_for_checkpoint(out)
     subprocess.run(["ip", "-n", hosts[1], "link", "set", "cable", "down"], check=True)

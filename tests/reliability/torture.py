@@ -25,10 +25,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import hostile
-import tiny_run
-from faults import Ended, cut_power, in_child, kill_points
-from resuming import CASES, differences, killed, whole
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # tests/, for its support package
+
+from support import hostile, tiny_run
+from support.faults import Ended, cut_power, in_child, kill_points
+from support.resuming import CASES, differences, killed, whole
 
 from komrc import storage
 from komrc.errors import KomrcError, StorageError

@@ -15,14 +15,13 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the serve extra is not installed")
 
-from fake_server import SOURCE, make_reader, wait_ready
 from starlette.testclient import TestClient
+from support import fake_server
+from support.fake_server import SOURCE, make_reader, wait_ready
 
 from komrc.serving.app import create_app
 from komrc.serving.loading import LoadedModel
 from komrc.serving.options import ServeOptions
-
-HERE = Path(__file__).parent
 
 
 @pytest.fixture
@@ -71,7 +70,7 @@ def programs(tmp_path_factory):
         search = os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                [sys.executable, str(HERE / "fake_server.py"), "--port", "0", *flags],
+                [sys.executable, fake_server.__file__, "--port", "0", *flags],
                 stderr=stream,
                 env={**os.environ, "PYTHONPATH": search, **environment},
             )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fake_server import make_reader, make_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fake_server import make_reader, make_tokenizer
 
 from komrc.serving.cache import CachingTokenizer, LruCache, fingerprint
 

@@ -8,8 +8,8 @@ import threading
 import zlib
 
 import pytest
-from fake_server import make_reader
 from starlette.testclient import TestClient
+from support.fake_server import make_reader
 
 from komrc.serving.app import create_app
 from komrc.serving.loading import LoadedModel

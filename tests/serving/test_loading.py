@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from fake_server import SlowEngine, make_tokenizer
+from support.fake_server import SlowEngine, make_tokenizer
 
 from komrc.errors import MissingPackageError
 from komrc.reader import Reader

@@ -7,8 +7,8 @@ import struct
 import threading
 
 import pytest
-from fake_server import make_reader
 from starlette.testclient import TestClient
+from support.fake_server import make_reader
 
 from komrc.serving.app import create_app
 from komrc.serving.loading import LoadedModel

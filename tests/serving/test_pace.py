@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fake_server import make_reader
+from support.fake_server import make_reader
 
 from komrc.serving.pace import Pace
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from fake_server import SOURCE, make_reader, wait_ready
 from starlette.testclient import TestClient
+from support import fake_server
+from support.fake_server import SOURCE, make_reader, wait_ready
 
 from komrc.errors import UsageError
 from komrc.serving.app import create_app
@@ -70,7 +71,7 @@ def on_ray(tmp_path_factory):
             port = one.getsockname()[1]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, Path(__file__).with_name("ray_driver.py"), str(port)],
+                [sys.executable, Path(fake_server.__file__).with_name("ray_driver.py"), str(port)],
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

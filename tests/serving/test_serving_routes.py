@@ -8,7 +8,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fake_server import make_reader
+from support.fake_server import make_reader
 
 CONTEXT = "훈민정음은 1443년에 세종이 창제하였다. 해설서는 1446년에 나왔다! 집현전 학자들이 썼다."
 QUESTION = "언제 창제하였는가?"

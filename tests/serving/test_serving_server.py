@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from fake_server import SOURCE
+from support.fake_server import SOURCE
 
 from komrc.serving import server
 from komrc.serving.options import ServeOptions

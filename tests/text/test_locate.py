@@ -1,9 +1,9 @@
 """Finding the place of a text in its context."""
 
-import json
-
 import pytest
+from support.own_tokenizers import EVERYDAY
 
+from komrc.data import load_squad
 from komrc.text.locate import locate, occurrences
 from komrc.types import Span
 
@@ -42,17 +42,15 @@ def test_an_answer_that_stands_nowhere(text):
     assert locate(CONTEXT, "수도는?", text) is None
 
 
-def test_real_golds_are_found_where_they_stand(korquad_dev):
-    found = total = first = 0
-    for article in json.loads(korquad_dev.read_text(encoding="utf-8"))["data"]:
-        for paragraph in article["paragraphs"]:
-            context = paragraph["context"]
-            for question in paragraph["qas"]:
-                text, start = question["answers"][0]["text"], question["answers"][0]["answer_start"]
-                if context.count(text) > 1:
+def test_golds_of_real_text_are_located():
+    """Answers that occur several times: the question tells which one is meant, better than "the first"."""
+    located = total = first = 0
+    for part in ("train", "dev", "test"):
+        for example in load_squad(EVERYDAY / f"{part}.json"):
+            for gold in example.answers[:1]:
+                if example.context.count(gold.text) > 1:
                     total += 1
-                    first += context.index(text) == start
-                    span = locate(context, question["question"], text)
-                    found += span.start == start
-    assert total > 1000
-    assert found / total > first / total + 0.1
+                    first += example.context.index(gold.text) == gold.start
+                    located += locate(example.context, example.question, gold.text).start == gold.start
+    assert total > 600
+    assert located / total > first / total + 0.25  # 0.76 and 0.43

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback_hub import LoopbackHub
+from support.loopback_hub import LoopbackHub
 
 from komrc.errors import HubError, ModelError
 from komrc.tokenization import ReaderTokenizer, load_tokenizer
@@ -36,15 +36,16 @@ def tokenizer(kobert_folder: Path) -> Any:
     return KoBertTokenizer.from_pretrained(kobert_folder)
 
 
-def test_pairs_and_batches(tokenizer: Any) -> None:
-    pair = tokenizer("가", "나")
+def test_pairs_and_batches(tokenizer: Any, reference: Any) -> None:
+    mark, first, second = (reference.numbers[piece] for piece in ("▁", "겠", "▁나"))
+    pair = tokenizer("겠", "나")
     assert pair == {
-        "input_ids": [2, 517, 5330, 3, 1370, 3],
+        "input_ids": [2, mark, first, 3, second, 3],
         "token_type_ids": [0, 0, 0, 0, 1, 1],
         "attention_mask": [1, 1, 1, 1, 1, 1],
     }
-    batch = tokenizer(["가", "가 나"], padding=True, return_tensors="pt", return_offsets_mapping=True)
-    assert batch["input_ids"].tolist() == [[2, 517, 5330, 3, 1], [2, 517, 5330, 1370, 3]]
+    batch = tokenizer(["겠", "겠 나"], padding=True, return_tensors="pt", return_offsets_mapping=True)
+    assert batch["input_ids"].tolist() == [[2, mark, first, 3, 1], [2, mark, first, second, 3]]
     assert batch["offset_mapping"].tolist() == [
         [[0, 0], [0, 0], [0, 1], [0, 0], [0, 0]],
         [[0, 0], [0, 0], [0, 1], [2, 3], [0, 0]],
@@ -55,7 +56,8 @@ def test_pairs_and_batches(tokenizer: Any) -> None:
 
 def test_the_vocabulary_is_that_of_the_file(tokenizer: Any, reference: Any) -> None:
     assert tokenizer.get_vocab() == reference.numbers
-    assert tokenizer.convert_ids_to_tokens([4958, 6855]) == ["▁한국", "어"]
+    ids = [reference.numbers["▁한국"], reference.numbers["어"]]
+    assert tokenizer.convert_ids_to_tokens(ids) == ["▁한국", "어"]
     assert tokenizer.decode(tokenizer("한국어 모델", add_special_tokens=False).input_ids) == "한국어 모델"
     assert tokenizer.tokenize("한국어 모델을") == ["▁한국", "어", "▁모델", "을"]
 
@@ -86,15 +88,15 @@ def test_windows_have_exact_offsets(tokenizer: Any, kobert: ReaderTokenizer) -> 
 
 
 def test_questions_about_characters(tokenizer: Any) -> None:
-    text = unicodedata.normalize("NFD", "가 각은")  # ᄀ ᅡ, space, ᄀ ᅡ ᆨ, ᄋ ᅳ ᆫ
+    text = unicodedata.normalize("NFD", "겠 각은")  # ᄀ ᅦ ᆻ, space, ᄀ ᅡ ᆨ, ᄋ ᅳ ᆫ
     found = tokenizer(text)
-    assert found.tokens() == ["[CLS]", "▁", "가", "▁각", "은", "[SEP]"]
+    assert found.tokens() == ["[CLS]", "▁", "겠", "▁각", "은", "[SEP]"]
     assert found.word_ids() == [None, 0, 0, 1, 1, None]
-    assert tuple(found.token_to_chars(3)) == (3, 6)
+    assert tuple(found.token_to_chars(3)) == (4, 7)
     assert found.token_to_chars(0) is None
-    assert [found.char_to_token(i) for i in range(len(text))] == [2, 2, None, 3, 3, 3, 4, 4, 4]
-    assert tuple(found.word_to_chars(1)) == (3, 9)
-    assert found.char_to_word(8) == 1
+    assert [found.char_to_token(i) for i in range(len(text))] == [2, 2, 2, None, 3, 3, 3, 4, 4, 4]
+    assert tuple(found.word_to_chars(1)) == (4, 10)
+    assert found.char_to_word(9) == 1
 
 
 def test_words_given_one_by_one(tokenizer: Any) -> None:
@@ -207,7 +209,7 @@ def test_from_the_hub_without_running_its_code(
     assert not [path for path in hub.paths if path.endswith((".py", ".bin"))]
 
 
-def test_the_module_name_of_2020(kobert_folder: Path) -> None:
+def test_the_module_name_of_2020(kobert_folder: Path, reference: Any) -> None:
     code = (
         "import sys; from tokenization_kobert import KoBertTokenizer as K;"
         "print(K.from_pretrained(sys.argv[1])('한국어')['input_ids'])"
@@ -220,7 +222,7 @@ def test_the_module_name_of_2020(kobert_folder: Path) -> None:
         text=True,
         check=True,
     )
-    assert json.loads(done.stdout) == [2, 4958, 6855, 3]
+    assert json.loads(done.stdout) == [2, *reference.ids("한국어"), 3]
 
 
 @pytest.mark.parametrize(("name", "said"), [(".", "holds neither tokenizer.json"), ("gone", "gone")])

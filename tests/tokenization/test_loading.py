@@ -9,18 +9,28 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.own_tokenizers import wordpiece_files
 
 from komrc.errors import ModelError
+from komrc.models import hub
 from komrc.tokenization import load_tokenizer
 
 TEXT = "세종 대왕은 1446년 반포 ABC"
 
 
-@pytest.mark.parametrize("name", ["bert-multilingual", "koelectra-v1", "enliple-32k", "kobigbird"])
-def test_wordpiece_ids_and_offsets_are_those_of_transformers(name: str, shared: Path) -> None:
+@pytest.fixture(scope="module")
+def wordpiece(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return wordpiece_files(tmp_path_factory.mktemp("wordpiece"))
+
+
+@pytest.mark.parametrize("special_last", [False, True])
+@pytest.mark.parametrize("parts", [False, True])
+def test_wordpiece_ids_and_offsets_are_those_of_transformers(
+    special_last: bool, parts: bool, tmp_path: Path
+) -> None:
     from transformers import BertTokenizer
 
-    folder = shared / "tokenizers" / name
+    folder = wordpiece_files(tmp_path, special_last=special_last, parts=parts)
     vocab = {
         piece: i
         for i, piece in enumerate((folder / "vocab.txt").read_text(encoding="utf-8").rstrip("\n").split("\n"))
@@ -44,8 +54,8 @@ def test_wordpiece_ids_and_offsets_are_those_of_transformers(name: str, shared: 
     ]
 
 
-def test_lower_case_comes_from_the_config_or_the_caller(shared: Path, tmp_path: Path) -> None:
-    shutil.copy(shared / "tokenizers/bert-multilingual/vocab.txt", tmp_path)
+def test_lower_case_comes_from_the_config_or_the_caller(wordpiece: Path, tmp_path: Path) -> None:
+    shutil.copy(wordpiece / "vocab.txt", tmp_path)
     cased = load_tokenizer(tmp_path).encode_many(["ABC Été"])[0].ids
     (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": true, "model_max_length": 300}')
     lowered = load_tokenizer(tmp_path)
@@ -54,9 +64,9 @@ def test_lower_case_comes_from_the_config_or_the_caller(shared: Path, tmp_path: 
     assert lowered.model_max_length == 300
 
 
-def test_roberta_pairs_and_positions(komrc_small_v0: Path, tmp_path: Path) -> None:
+def test_roberta_pairs_and_positions(tmp_path: Path) -> None:
     """Two tokens between question and context, and two positions that no text can use."""
-    tokenizer = json.loads((komrc_small_v0 / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer = json.loads((hub.embedded_model() / "tokenizer.json").read_text(encoding="utf-8"))
     pair = tokenizer["post_processor"]["pair"]
     pair.insert(2, {"SpecialToken": {"id": "</s>", "type_id": 0}})
     (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
@@ -70,22 +80,22 @@ def test_roberta_pairs_and_positions(komrc_small_v0: Path, tmp_path: Path) -> No
     assert (found.pad_id, found.model_max_length) == (1, 512)
 
 
-def test_truncation_saved_with_a_tokenizer_is_switched_off(komrc_small_v0: Path, tmp_path: Path) -> None:
+def test_truncation_saved_with_a_tokenizer_is_switched_off(tmp_path: Path) -> None:
     import tokenizers
 
-    backend = tokenizers.Tokenizer.from_file(str(komrc_small_v0 / "tokenizer.json"))
+    backend = tokenizers.Tokenizer.from_file(str(hub.embedded_model() / "tokenizer.json"))
     backend.enable_truncation(4)
     backend.enable_padding(length=64)
     backend.save(str(tmp_path / "tokenizer.json"))
     long = "한글 " * 30
     assert (
-        load_tokenizer(tmp_path).encode_many([long])[0].ids
-        == load_tokenizer(komrc_small_v0).encode_many([long])[0].ids
+        load_tokenizer(tmp_path).encode_many([long])[0].ids == load_tokenizer(None).encode_many([long])[0].ids
     )
 
 
-def test_fingerprints_tell_tokenizers_apart(shared: Path, komrc_small_v0: Path) -> None:
-    folders = [komrc_small_v0, *(shared / "tokenizers" / n for n in ("kobert", "koelectra-v1", "kobigbird"))]
+def test_fingerprints_tell_tokenizers_apart(kobert_folder: Path, wordpiece: Path, tmp_path: Path) -> None:
+    other_order = wordpiece_files(tmp_path, special_last=True)
+    folders = [hub.embedded_model(), kobert_folder, wordpiece, other_order]
     prints = [load_tokenizer(folder).fingerprint for folder in folders]
     assert len(set(prints)) == 4
     assert prints == [load_tokenizer(folder).fingerprint for folder in folders]
@@ -121,15 +131,15 @@ def test_what_can_not_be_used_is_named_with_a_way_out(
     assert caught.value.fix
 
 
-def test_nothing_of_transformers_is_needed(shared: Path) -> None:
+def test_nothing_of_transformers_is_needed(kobert_folder: Path, wordpiece: Path) -> None:
     code = (
         "import sys; sys.modules['transformers'] = None\n"
         "from komrc.tokenization import load_tokenizer as load\n"
         "print(sum(len(load(p).encode_many(['세종 대왕'])[0]) > 0 for p in sys.argv[1:]))"
     )
-    folders = ["models/komrc-small-v0", "tokenizers/kobert", "tokenizers/koelectra-v1"]
+    folders = [hub.embedded_model(), kobert_folder, wordpiece]
     done = subprocess.run(
-        [sys.executable, "-c", code, *(str(shared / folder) for folder in folders)],
+        [sys.executable, "-c", code, *map(str, folders)],
         capture_output=True,
         text=True,
         check=True,

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import tokenizers
+from support.own_tokenizers import wordpiece_files
 from tokenizers import models, pre_tokenizers, processors
 
 from komrc.tokenization import ReaderTokenizer, load_tokenizer
 
-NAMES = ("kobert", "bert-multilingual", "koelectra-v1", "enliple-32k", "kobigbird")
 AROUND = ("{}", "가격은 {} 3,000원", "가{}나", "{0}{0}", "<{}>", "[{}]", "{}.", "({})", "`{}`")
 
 
@@ -38,9 +38,13 @@ def check(tokenizer: ReaderTokenizer, unknown: str) -> None:
     assert len(tokenizer.encode_many([unknown])[0].ids) >= 3
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_vocabularies_of_others(name: str, shared: Path) -> None:
-    check(load_tokenizer(shared / "tokenizers" / name), "[UNK]")
+def test_the_files_of_kobert(kobert: ReaderTokenizer) -> None:
+    check(kobert, "[UNK]")
+
+
+@pytest.mark.parametrize("special_last", [False, True])
+def test_a_vocabulary_of_word_pieces(special_last: bool, tmp_path: Path) -> None:
+    check(load_tokenizer(wordpiece_files(tmp_path, special_last=special_last)), "[UNK]")
 
 
 def test_the_embedded_tokenizer() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import cache
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from test_kobert_ids import TEXTS
+from support.hard_texts import TEXTS
 
 from komrc.errors import InputError
 from komrc.text.invisible import visible
@@ -46,20 +47,18 @@ def test_known_texts(kobert: ReaderTokenizer, text: str, expected: list[str]) ->
 
 
 @pytest.mark.parametrize("text", ["가각 한글 갂", "반포하였다", "뷁은"])
-@pytest.mark.parametrize("name", ["kobert", "small"])
-def test_a_syllable_of_jamo_is_covered_whole(
-    text: str, name: str, kobert: ReaderTokenizer, komrc_small_v0: Any
-) -> None:
-    tokenizer = kobert if name == "kobert" else load_tokenizer(komrc_small_v0)
+@pytest.mark.parametrize("name", ["kobert", "embedded"])
+def test_a_syllable_of_jamo_is_covered_whole(text: str, name: str, kobert: ReaderTokenizer) -> None:
+    tokenizer = kobert if name == "kobert" else load_tokenizer(None)
     decomposed = unicodedata.normalize("NFD", text)
     assert [unicodedata.normalize("NFC", span) for span in spans(tokenizer, decomposed)] == spans(
         tokenizer, text
     )
 
 
-def test_a_mark_of_a_word_s_start_is_an_empty_span_there(kobert: ReaderTokenizer) -> None:
+def test_a_mark_of_a_word_s_start_is_an_empty_span_there(kobert: ReaderTokenizer, reference: Any) -> None:
     tokens = kobert.encode_many(["가 漢字 x"])[0]
-    assert (tokens.ids[2:4], tokens.offsets[2:4]) == ([517, 0], [(2, 2), (2, 4)])
+    assert (tokens.ids[1:3], tokens.offsets[1:3]) == ([reference.numbers["▁"], 0], [(2, 2), (2, 4)])
 
 
 @settings(max_examples=400, deadline=None)
@@ -88,8 +87,8 @@ def test_tokens_cover_the_text_and_span_what_they_came_from(
 
 @settings(max_examples=150, deadline=None)
 @given(text=TEXTS)
-def test_the_embedded_kind_covers_the_text_too(komrc_small_v0: Any, text: str) -> None:
-    tokens = _small(komrc_small_v0).encode_many([text])[0]
+def test_the_embedded_kind_covers_the_text_too(text: str) -> None:
+    tokens = embedded_tokenizer().encode_many([text])[0]
     covered = bytearray(len(text))
     for start, end in tokens.offsets:
         covered[start:end] = b"\1" * (end - start)
@@ -105,13 +104,9 @@ def _uncovered(text: str, covered: bytearray) -> list[int]:
     return [i for i in places if not covered[i] and not text[i].isspace()]
 
 
-_loaded: dict[Any, ReaderTokenizer] = {}
-
-
-def _small(folder: Any) -> ReaderTokenizer:
-    if folder not in _loaded:
-        _loaded[folder] = load_tokenizer(folder)
-    return _loaded[folder]
+@cache
+def embedded_tokenizer() -> ReaderTokenizer:
+    return load_tokenizer(None)
 
 
 def test_white_space_is_cut_off_tokens_that_take_it() -> None:

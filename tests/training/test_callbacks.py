@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import tiny_model
+from support.tiny_model import tiny_model
 
 pytest.importorskip("torch")
 

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import some_questions, tiny_model
+from support.own_tokenizers import wordpiece_files
+from support.tiny_data import some_questions
+from support.tiny_model import tiny_model
 
 from komrc.config import WindowConfig
 from komrc.data import load_squad
 from komrc.errors import ModelError
 from komrc.modeling import SpanReader
+from komrc.models import hub
 from komrc.tokenization import load_tokenizer
 from komrc.training.dataset import TrainingWindows
 from komrc.training.distillation import compute_soft_targets
@@ -24,11 +27,10 @@ from komrc.windows import build_windows
 
 
 @pytest.fixture(scope="module")
-def material(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("material")
-    tiny_model(folder / "model", shared)
-    source = shared / "data/korquad/KorQuAD_v1.0_prerelease-2018-09.json"
-    some_questions(source, folder / "train.json", 16, one_each=True)
+    tiny_model(folder / "model")
+    some_questions(hub.sample_data("train"), folder / "train.json", 16, one_each=True)
     return folder
 
 
@@ -102,9 +104,11 @@ def test_a_student_ends_elsewhere_with_a_teacher_than_without(material: Path, tm
     assert not torch.equal(alone, taught)
 
 
-def test_teachers_that_can_not_teach_are_refused(material: Path, tmp_path: Path, shared: Path) -> None:
+def test_teachers_that_can_not_teach_are_refused(material: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="never trained"):
         train(options(material, tmp_path / "a", teacher=(str(material / "model"),)))
-    other = shared / "models/komrc-small-v0"
+    tokenizer = wordpiece_files(tmp_path / "tokenizer")
+    encoder = tiny_model(tmp_path / "encoder", tokenizer=tokenizer)
+    train(options(material, tmp_path / "other", model=str(encoder), max_steps=1))
     with pytest.raises(ModelError, match="another tokenizer"):
-        train(options(material, tmp_path / "b", teacher=(str(other),)))
+        train(options(material, tmp_path / "b", teacher=(str(tmp_path / "other"),)))

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import some_questions, tiny_model
+from support.tiny_data import some_questions
+from support.tiny_model import tiny_model
 
+from komrc.models import hub
 from komrc.training import checkpoints
 from komrc.training import losses as training_losses
 from komrc.training.hardware import attention_kernel
@@ -25,12 +27,10 @@ def test_gpus_read_windows_packed_where_their_kernel_can() -> None:
 
 
 def test_training_on_packed_windows_goes_as_on_padded_ones(
-    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny_model(tmp_path / "model", shared, dropout=0.0)
-    data = some_questions(
-        shared / "data/korquad/KorQuAD_v1.0_prerelease-2018-09.json", tmp_path / "train.json", 24
-    )
+    tiny_model(tmp_path / "model", dropout=0.0)
+    data = some_questions(hub.sample_data("train"), tmp_path / "train.json", 24)
     losses: dict[str, list[float]] = {}
     kernels_seen = set()
     for kernel in ("sdpa", "packed"):

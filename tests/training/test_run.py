@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from resuming import before_batch
 from safetensors.torch import load_file
-from tiny import some_questions, tiny_model
+from support.resuming import before_batch
+from support.tiny_data import some_questions
+from support.tiny_model import tiny_model
 
 from komrc import load_squad, storage
 from komrc.errors import StorageError, TrainingError, UsageError

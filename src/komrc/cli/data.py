@@ -18,6 +18,7 @@ from komrc.data import Loaded, scan_data
 from komrc.data.fix import fix_data
 from komrc.download import KORQUAD_LICENCE, KORQUAD_URL, KORQUAD_V1, RemoteFile, fetch
 from komrc.errors import PROBLEMS_SHOWN, DataError, Problem, UsageError, kinds_of
+from komrc.progress import showing_bytes
 from komrc.report.dataset_stats import Lengths, Reach, Statistics, describe, reach
 
 if TYPE_CHECKING:
@@ -323,32 +324,9 @@ def run_get(args: argparse.Namespace) -> int:
 
 
 def _get(remote: RemoteFile, folder: Path, base_url: str) -> Path:
-    there = (folder / remote.name).exists()
-    if sys.stderr.isatty():
-        path = _get_with_bar(remote, folder, base_url)
-    else:
-        print(f"{remote.name} …", file=sys.stderr)
-        path = fetch(remote, folder, base_url=base_url)
-    state = "is there already" if there else "downloaded"
+    present = (folder / remote.name).exists()
+    with showing_bytes(total=remote.size, what=remote.name) as show:
+        path = fetch(remote, folder, base_url=base_url, progress=show)
+    state = "is there already" if present else "downloaded"
     print(f"{remote.name}: {state}, {path.stat().st_size:,} bytes, checked", file=sys.stderr)
     return path
-
-
-def _get_with_bar(remote: RemoteFile, folder: Path, base_url: str) -> Path:
-    from rich import progress as bars
-    from rich.console import Console
-
-    columns = (
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(),
-        bars.DownloadColumn(),
-        bars.TransferSpeedColumn(),
-        bars.TimeRemainingColumn(),
-    )
-    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(remote.name, total=remote.size)
-
-        def show(done: int, whole: int | None) -> None:
-            bar.update(task, completed=done, total=whole)
-
-        return fetch(remote, folder, base_url=base_url, progress=show)

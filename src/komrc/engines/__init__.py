@@ -9,9 +9,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from komrc.errors import EngineError
 from komrc.types import BOUNDARY_CLASSES
 
 __all__ = ["BOUNDARY_CLASSES", "Batch", "BoundaryLogits", "Engine", "Logits"]
+
+_MAX_ABS_LOGIT = 1e34  # sums and quotients of smaller ones stay within float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,16 @@ class Logits:
     def empty_like(self, tokens: int) -> Logits:
         """Uninitialized logits of so many tokens, with boundary logits where these have them."""
         return Logits.of([np.empty((tokens, *values.shape[1:]), np.float32) for values in self.arrays])
+
+    def check_finite(self, where: str) -> None:
+        """Raise EngineError, with ``where`` in it, for values that are NaN, infinite or 1e34 and more."""
+        for values in self.arrays:
+            if not (np.abs(values) < _MAX_ABS_LOGIT).all():
+                raise EngineError(
+                    "the model gave logits that are not numbers, or far too large",
+                    where=where,
+                    fix="train the model again, or take the fp32 engine",
+                )
 
 
 class Engine(Protocol):

@@ -19,7 +19,7 @@ from komrc import system
 from komrc.engines import Batch, Logits
 from komrc.errors import EngineError, ModelError, first_line
 from komrc.models import checks, files
-from komrc.models.files import GRAPHS, WEIGHTS
+from komrc.models.files import CONFIG, GRAPHS, WEIGHTS
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -88,7 +88,7 @@ class OnnxEngine:
         """The graph of a folder; "onnx" takes the int8 graph where there is no other. Raises EngineError."""
         for kind in (name, "onnx-int8"):
             if (folder / GRAPHS[kind]).is_file():
-                pad_id = _pad_id(folder / "config.json")
+                pad_id = _pad_id(folder / CONFIG)
                 return cls(folder / GRAPHS[kind], name=kind, pad_id=pad_id, threads=threads)
         raise EngineError(
             f"the model has no {GRAPHS[name]}",

@@ -79,8 +79,7 @@ class OpenVinoEngine:
                 where=str(folder),
                 fix="make one with `komrc export`, or take another engine",
             )
-        config = folder / "config.json"
-        return cls(path, name=name, config=files.read_json(config) if config.is_file() else {})
+        return cls(path, name=name, config=files.read_config(folder))
 
     def run(self, batch: Batch) -> Logits:
         """Logits of a batch. Raises EngineError where OpenVINO fails."""

@@ -2,7 +2,7 @@
 
 torch.onnx writes the graph with ONNX Runtime's attention operator in the place of the model's own; ONNX
 Runtime's transformer optimizer fuses the rest. For int8, linear layers and embedding tables are then
-quantized as ``modeling.int8_nodes`` says.
+quantized as ``exporting.int8_nodes`` says.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from komrc.config import Provenance, ReaderConfig
 from komrc.data import load_squad
 from komrc.errors import ModelError, UsageError, require
 from komrc.exporting import check, trace
+from komrc.exporting.int8_nodes import OPSET
 from komrc.exporting.quantize import quantize_graph
 from komrc.modeling import SpanReader
-from komrc.modeling.int8_nodes import OPSET
 from komrc.models import checks, hub
-from komrc.models.files import CONFIG, GRAPHS
+from komrc.models.files import CARD, CONFIG, GRAPHS, TOKENIZER_CONFIG, TOKENIZER_JSON
 from komrc.storage import replacing_folder
 from komrc.tokenization import ReaderTokenizer, check_fit, load_tokenizer
 
@@ -130,10 +130,10 @@ def _number(reader: SpanReader, name: str) -> int:
 
 
 def _write_companions(source: Path, folder: Path, tokenizer: ReaderTokenizer) -> None:
-    for name in (CONFIG, "tokenizer_config.json", "README.md"):
+    for name in (CONFIG, TOKENIZER_CONFIG, CARD):
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
-    tokenizer.backend.save(str(folder / "tokenizer.json"))
+    tokenizer.backend.save(str(folder / TOKENIZER_JSON))
     if load_tokenizer(folder).fingerprint != tokenizer.fingerprint:
         raise ModelError(
             "the tokenizer reads differently after it was saved",

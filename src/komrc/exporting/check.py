@@ -68,9 +68,7 @@ def scores(
     folder: Path, engine: Literal["onnx", "onnx-int8"], examples: Sequence[Example]
 ) -> dict[str, float]:
     predictions = Reader.load(folder, engine=engine).read_examples(examples, progress=True)
-    texts = {p.id: p.text for p in predictions}
-    scores = korquad.score(texts, examples)
-    return {"exact_match": scores["exact_match"], "f1": scores["f1"]}
+    return korquad.score({p.id: p.text for p in predictions}, examples)
 
 
 def refuse_loss(scores: dict[str, dict[str, float]], limit: float, questions: int, source: Path) -> None:

@@ -1,4 +1,4 @@
-"""An fp32 graph in int8, with the nodes of ``modeling.int8_nodes``."""
+"""An fp32 graph in int8, with the nodes of ``exporting.int8_nodes``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from komrc.modeling.int8_nodes import Int8Nodes, Quantized
+from komrc.exporting.int8_nodes import Int8Nodes, Quantized
 from komrc.modeling.quantized import round_int8
-
-_HEADS = 8  # a linear layer this narrow is a head: it decides everything and costs nothing
+from komrc.types import HEAD_WIDTH
 
 
 def quantize_graph(source: Path, target: Path) -> None:
@@ -42,7 +41,7 @@ def quantize_graph(source: Path, target: Path) -> None:
         return name in weights and len(weights[name].dims) == 2 and weights[name].dims[1] > wide
 
     for node in graph.node:
-        if node.op_type == "MatMul" and is_table(node.input[1], wide=_HEADS):
+        if node.op_type == "MatMul" and is_table(node.input[1], wide=HEAD_WIDTH):
             value = node.input[0]
             if value not in inputs:
                 inputs[value] = made.quantized(value, after_gelu=value in gelu)

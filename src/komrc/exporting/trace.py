@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from komrc.errors import ModelError
+from komrc.exporting.int8_nodes import OPSET
 from komrc.modeling import SpanReader
-from komrc.modeling.int8_nodes import OPSET
 
 _ATTENTION = "komrc_onnx"
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from string import punctuation
-from typing import Any, TypedDict
+from typing import Any
 
 from komrc.data import read_json
 from komrc.errors import DataError
@@ -24,11 +24,7 @@ _DROPPED = str.maketrans("", "", punctuation)
 _BOTH = _DROPPED | _SPACES
 
 
-class Scores(TypedDict):
-    """Percentages, 0 to 100, under the official script's keys."""
-
-    exact_match: float
-    f1: float
+Scores = dict[str, float]  # exact_match and f1, as in the official script: percentages, 0 to 100
 
 
 def normalize(text: str) -> str:
@@ -125,8 +121,8 @@ def score_files(data: str | Path, predictions: str | Path, *, report: Callable[[
     that the official script would fail on.
     """
     document = _read_object(data)
-    said = document.get("version")
-    version = "_".join(said.split("_")[:-1]) if isinstance(said, str) else str(said)
+    stated = document.get("version")
+    version = "_".join(stated.split("_")[:-1]) if isinstance(stated, str) else str(stated)
     if version != VERSION:
         report(f"Evaluation expects {VERSION}, but got dataset with {version}")
     golds = list(_golds(document, str(data)))

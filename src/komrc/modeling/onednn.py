@@ -11,9 +11,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from komrc.types import HEAD_WIDTH
+
 # Rows of a product that is fastest: about one window. At twice as many a row takes a quarter longer.
 ROWS = 384
-_HEADS = 8  # a linear layer this narrow is a head: it decides everything and costs nothing
 
 
 def available() -> bool:
@@ -36,8 +37,8 @@ class BFloat16Linear(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """[..., in] -> [..., out]"""
         operator: Any = torch.ops.mkldnn._linear_pointwise
-        found: Tensor = operator(inputs.bfloat16(), self.weight, self.bias, self.after, [], "none")
-        return found
+        outputs: Tensor = operator(inputs.bfloat16(), self.weight, self.bias, self.after, [], "none")
+        return outputs
 
 
 def to_bfloat16(encoder: nn.Module) -> None:
@@ -48,7 +49,7 @@ def to_bfloat16(encoder: nn.Module) -> None:
         # What BERT and its kin call the layer whose output goes through GELU.
         fused = isinstance(getattr(module, "intermediate_act_fn", None), GELUActivation)
         for name, layer in list(module.named_children()):
-            if isinstance(layer, nn.Linear) and layer.out_features > _HEADS:
+            if isinstance(layer, nn.Linear) and layer.out_features > HEAD_WIDTH:
                 gelu = fused and name == "dense"
                 setattr(module, name, BFloat16Linear(layer, "gelu" if gelu else "none"))
         if fused:

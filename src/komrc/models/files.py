@@ -17,6 +17,10 @@ SHARDS = "model.safetensors.index.json"
 PICKLED = "pytorch_model.bin"
 GRAPHS = {"onnx": "model.onnx", "onnx-int8": "model-int8.onnx"}
 VOCAB = "vocab.txt"
+TOKENIZER_JSON = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+SPECIAL_TOKENS = "special_tokens_map.json"
+CARD = "README.md"
 KOBERT_MODEL = "tokenizer_78b3253a26.model"  # SentencePiece, beside VOCAB
 KOBERT_SPIECE = "spiece.model"  # skt/kobert-base-v1: one file, its pieces in the order of the ids
 
@@ -26,7 +30,7 @@ DOWNLOADED = ("*.safetensors", "*.json", "*.txt", "*.model", *GRAPHS.values(), "
 OLD_WEIGHTS = ("pytorch_model*.bin",)
 TOKENIZER = ("*.json", "*.txt", "*.model")
 KOBERT_TOKENIZER = (
-    KOBERT_MODEL, KOBERT_SPIECE, VOCAB, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    KOBERT_MODEL, KOBERT_SPIECE, VOCAB, TOKENIZER_JSON, TOKENIZER_CONFIG, SPECIAL_TOKENS,
 )  # fmt: skip
 # Of what a tokenizer is made from, where it has no tokenizer.json.
 VOCABULARIES = ("vocab*", "*.model", "merges.txt")

@@ -19,10 +19,9 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Literal
 
-from komrc.download import git_blob_id
 from komrc.errors import HubError, KomrcError, ModelError
 from komrc.models.files import DOWNLOADED, OLD_WEIGHTS
-from komrc.storage import sha256_file
+from komrc.storage import git_blob_id, sha256_file
 
 # What the hub calls a file's content, and huggingface_hub its copy in the cache, by the length of the name.
 _HASHES = {40: git_blob_id, 64: sha256_file}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from komrc.errors import ModelError
-from komrc.models import hub
+from komrc.models import files, hub
 from komrc.reader import Reader
 from komrc.serving.options import ServeOptions
 from komrc.text.particles import trim_many
@@ -41,8 +39,5 @@ def load(options: ServeOptions) -> LoadedModel:
     )
     if options.trim_particles is not None:  # a missing kiwipiepy is an error now, not at the first answer
         trim_many([("세종이", 0, 3)])
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"config.json can't be read ({error})", where=str(folder)) from error
+    config = files.read_config(folder)
     return LoadedModel(reader, {key: value for key, value in config.items() if key not in _PRIVATE})

@@ -13,7 +13,7 @@ import tokenizers
 
 from komrc.errors import ModelError, require
 from komrc.models import hub
-from komrc.models.files import KOBERT_MODEL, KOBERT_SPIECE, KOBERT_TOKENIZER, VOCAB
+from komrc.models.files import KOBERT_MODEL, KOBERT_SPIECE, KOBERT_TOKENIZER, TOKENIZER_JSON, VOCAB
 from komrc.tokenization.kobert_backend import build_backend, is_kobert
 from komrc.tokenization.offsets import ExactEncoding, OffsetRepair
 
@@ -47,7 +47,7 @@ class KoBertTokenizer(PreTrainedTokenizerFast):
     vocab_files_names = {  # noqa: RUF012 - the library's way
         "vocab_file": KOBERT_MODEL,
         "vocab_txt": VOCAB,
-        "tokenizer_file": "tokenizer.json",
+        "tokenizer_file": TOKENIZER_JSON,
     }
     model_input_names = ["input_ids", "token_type_ids", "attention_mask"]  # noqa: RUF012 - the library's way
 
@@ -100,7 +100,7 @@ class KoBertTokenizer(PreTrainedTokenizerFast):
             offline=offline,
             cache_dir=cache_dir,
         )
-        own = any((folder / name).is_file() for name in ("tokenizer.json", KOBERT_MODEL))
+        own = any((folder / name).is_file() for name in (TOKENIZER_JSON, KOBERT_MODEL))
         if not own and is_kobert(folder / KOBERT_SPIECE):
             for option in ("trust_remote_code", "use_fast"):
                 kwargs.pop(option, None)

@@ -36,9 +36,9 @@ def load_tokenizer(
     """
     folder = hub.resolve(source, files=files.TOKENIZER, revision=revision)
     checks.check(folder, files.TOKENIZER)
-    settings = _read_json(folder / "tokenizer_config.json")
+    settings = _read_json(folder / files.TOKENIZER_CONFIG)
     backend = _backend(folder, settings, do_lower_case)
-    config = _read_json(folder / "config.json")
+    config = files.read_config(folder)
     pad_id, longest = _pad_id(backend, settings, config, folder), _max_length(settings, config)
     try:
         return ReaderTokenizer(backend, pad_id=pad_id, model_max_length=longest)
@@ -61,9 +61,9 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _backend(folder: Path, settings: dict[str, Any], do_lower_case: bool | None) -> tokenizers.Tokenizer:
-    if (folder / "tokenizer.json").is_file():
+    if (folder / files.TOKENIZER_JSON).is_file():
         try:
-            ready = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+            ready = tokenizers.Tokenizer.from_file(str(folder / files.TOKENIZER_JSON))
         except BaseException as error:  # the Rust library raises bare Exception, and panics as its own kind
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
@@ -83,7 +83,7 @@ def _backend(folder: Path, settings: dict[str, Any], do_lower_case: bool | None)
         str(settings.get("tokenizer_class") or "BertTokenizer").removesuffix("Fast").removesuffix("Tokenizer")
     )
     if (folder / files.VOCAB).is_file() and kind in _WORDPIECE_CLASSES:
-        special = _read_json(folder / "special_tokens_map.json")
+        special = _read_json(folder / files.SPECIAL_TOKENS)
         added = _read_json(folder / "added_tokens.json")
         return build_wordpiece(folder / files.VOCAB, settings, special, added, lower=lower)
     found = _converted(folder, settings)
@@ -120,7 +120,7 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
     # transformers would open the files that these name, wherever they are.
     for name, value in settings.items():
         if name.endswith("_file") and name != "special_tokens_map_file" and value is not None:
-            checks.member(folder, value, named_in=folder / "tokenizer_config.json")
+            checks.member(folder, value, named_in=folder / files.TOKENIZER_CONFIG)
     if not any(found for pattern in files.VOCABULARIES for found in folder.glob(pattern)):
         raise ModelError(
             "holds no tokenizer: neither tokenizer.json nor a vocabulary",

@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from komrc.models import files
 from komrc.tokenization.reader_tokenizer import ReaderTokenizer
 
 
 def save_tokenizer(tokenizer: ReaderTokenizer, folder: Path) -> None:
     """Write tokenizer.json and a tokenizer_config.json that ``AutoTokenizer`` understands."""
     backend, template = tokenizer.backend, tokenizer.template
-    backend.save(str(folder / "tokenizer.json"))
+    backend.save(str(folder / files.TOKENIZER_JSON))
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": tokenizer.model_max_length,
@@ -31,4 +32,4 @@ def save_tokenizer(tokenizer: ReaderTokenizer, folder: Path) -> None:
         if in_vocabulary:
             config[name] = in_vocabulary[0]
     text = json.dumps(config, ensure_ascii=False, indent=2)
-    (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
+    (folder / files.TOKENIZER_CONFIG).write_text(text + "\n", encoding="utf-8")

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from komrc import storage
+from komrc import storage, system
 from komrc.errors import StorageError, TrainingError, UsageError
+from komrc.models import files
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +44,8 @@ def locked(folder: Path) -> Iterator[None]:
     """Keep every other run out of an output folder. Raises StorageError where one is in it already."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / LOCK)
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
+        file = system.open_locked(folder / LOCK)
+    except BlockingIOError:
         raise StorageError(
             "another run is writing to this folder",
             where=str(folder),
@@ -58,10 +57,8 @@ def locked(folder: Path) -> Iterator[None]:
             where=str(folder),
             fix="check free space and permissions, or choose another --output-dir",
         ) from error
-    try:
+    with file:
         yield
-    finally:
-        lock.release()
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -73,7 +70,7 @@ def refuse_foreign(folder: Path) -> None:
     if ours or names in ([], ["lost+found"]):  # every new ext4 file system has lost+found
         return
     models = [path for _, path in _numbered(folder)] + [folder]
-    start = next((path for path in models if (path / "config.json").is_file()), None)
+    start = next((path for path in models if (path / files.CONFIG).is_file()), None)
     raise UsageError(
         f"the folder holds files that no training run of KoMRC wrote: {', '.join(names[:3])}"
         + (f" and {len(names) - 3} more" if len(names) > 3 else ""),
@@ -153,7 +150,7 @@ def clear(folder: Path) -> None:
 
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     """The model's weights in a checkpoint, under their names in the file."""
-    return load_file(folder / "model.safetensors")
+    return load_file(folder / files.WEIGHTS)
 
 
 # --- states ------------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ class Evaluator:
         scores = korquad.score(answers, self.examples)
         return Evaluation(
             predictions,
-            {"exact_match": scores["exact_match"], "f1": scores["f1"]},
+            scores,
             time.monotonic() - begin,
         )
 

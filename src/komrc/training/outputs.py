@@ -10,6 +10,7 @@ from komrc import storage
 from komrc.config import NAMES, Provenance, ReaderConfig
 from komrc.errors import StorageError
 from komrc.modeling import SpanReader
+from komrc.models import files
 from komrc.reader import Prediction
 from komrc.tokenization import ReaderTokenizer
 from komrc.tokenization.saving import save_tokenizer
@@ -118,7 +119,7 @@ def save_final(
     """
     with storage.replacing_folder(output / STAGED) as temporary:
         save_model(temporary, model, tokenizer, config, data_sha256)
-        (temporary / "README.md").write_text(card, encoding="utf-8")
+        (temporary / files.CARD).write_text(card, encoding="utf-8")
     finish_final(output)
 
 

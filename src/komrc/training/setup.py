@@ -29,8 +29,9 @@ from komrc.training.display import Display
 from komrc.training.distillation import SoftTargets, check_tokenizer, compute_soft_targets
 from komrc.training.options import TrainingOptions
 from komrc.training.particle_labels import ParticleLabels, distinct_contexts, label_particles
+from komrc.training.window_cache import cached_windows
 from komrc.types import Example
-from komrc.windows import Windows, cached_windows
+from komrc.windows import Windows
 
 logger = logging.getLogger(__name__)
 

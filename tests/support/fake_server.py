@@ -15,12 +15,14 @@ from tokenizers import decoders, models, pre_tokenizers, processors
 
 from komrc.cli import serve as command
 from komrc.config import ReaderConfig
-from komrc.engines.fake import FakeEngine
 from komrc.errors import ModelError
 from komrc.reader import Reader
 from komrc.serving.loading import LoadedModel
 from komrc.serving.server import configure_logging, serve
 from komrc.tokenization import ReaderTokenizer
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # tests/: this file also runs as a script
+from support.fake_engine import FakeEngine
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 

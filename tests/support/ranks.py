@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from faults import Child, Ended, start_child
+from support.faults import Child, Ended, start_child
 
 
 def start(action: Callable[[], Any], count: int = 2) -> list[Child]:

@@ -12,24 +12,24 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import onnx
+
+from komrc.engines.onnx_engine import HEADER_KEY
 from komrc.errors import ModelError
-from komrc.modeling.int8_nodes import CONTRIB, OPSET, Int8Nodes, Quantized
+from komrc.exporting.int8_nodes import CONTRIB, OPSET, Int8Nodes, Quantized
 from komrc.modeling.quantized import SCALE, is_quantized
 from komrc.modeling.span_reader import boundary_layer
 from komrc.models.checks import read_header
 from komrc.storage import write_bytes
 
 PARTS = ("query", "key", "value")
-HEADER_KEY = "weights_header_sha256"  # engines.onnx compares it before it trusts the offsets
 
 
 def write_graph(weights: Path, config: dict[str, Any], output: Path) -> None:
-    """Write ``output`` (a graph without weights) for ``weights``, which lies in the same folder.
+    """Write ``output`` (a graph without weights) for ``weights``, which is in the same folder.
 
     ``config`` is the model's config.json. Raises ModelError where it isn't a BERT with GELU.
     """
-    import onnx
-
     if config.get("model_type") != "bert" or config.get("hidden_act", "gelu") != "gelu":
         raise ModelError(
             f"no int8 graph for model type {config.get('model_type')!r}",

@@ -20,7 +20,6 @@ from komrc import storage
 from komrc.config import Provenance, ReaderConfig, WindowConfig
 from komrc.data import EVERYTHING, read_data, scan_data
 from komrc.engines import Batch, Logits
-from komrc.engines.fake import FakeEngine
 from komrc.errors import KomrcError
 from komrc.models import checks, hub
 from komrc.reader import Reader
@@ -28,6 +27,7 @@ from komrc.text.invisible import visible
 from komrc.tokenization import load_tokenizer
 from komrc.types import Example, Gold, Span
 from komrc.windows import build_windows, in_visible_text
+from support.fake_engine import FakeEngine
 
 SYLLABLES = [chr(code) for code in range(ord("가"), ord("힣"), 37)]
 # Every kind of text that offsets have ever gone wrong on.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import tiny_run
+from support import tiny_run
 
 # What each run trains with; every one has dropout and windows grouped by length.
 CASES: dict[str, dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""``python doomed.py train …``: komrc as torchrun starts it, with an accident on the way.
+"""``python train_with_accident.py train …``: komrc as torchrun starts it, with an accident on the way.
 
 KOMRC_ACCIDENT: "kill RANK COUNT FILE" kills process RANK, once, before its COUNT-th micro-batch, and makes
 FILE; "slow SECONDS" makes every micro-batch take so long.

@@ -8,10 +8,10 @@ from typing import Any
 
 import psutil
 import pytest
-import questions
 
 from komrc.errors import EngineError
 from komrc.predicting import on_ray
+from support import shard_jobs
 
 
 @contextlib.contextmanager
@@ -36,7 +36,7 @@ def ray_here() -> Iterator[Any]:
                     raise
                 if attempt == 2:
                     pytest.skip("the machine is too busy for Ray to start")
-        ray.cloudpickle.register_pickle_by_value(questions)  # actors don't find the tests' modules
+        ray.cloudpickle.register_pickle_by_value(shard_jobs)  # actors don't find the tests' modules
         yield ray
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from komrc.config import ReaderConfig
 from komrc.engines import Batch, Logits
-from komrc.engines.fake import FakeEngine
 from komrc.predicting.shards import ShardJob
 from komrc.reader import Reader
 from komrc.tokenization import load_tokenizer
+from support.fake_engine import FakeEngine
 
 
 def record(n: int) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from komrc.engines import Batch
-from komrc.engines.fake import FakeEngine
+from support.fake_engine import FakeEngine
 
 
 def batch(*rows: list[int]) -> Batch:
