@@ -29,8 +29,9 @@ def test_syllables_that_only_cp949_has() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp949"])
-def test_one_damaged_byte_is_replaced(encoding: str) -> None:
-    data = (TEXT * 200).encode(encoding)
+@pytest.mark.parametrize("times", [1, 200])
+def test_one_damaged_byte_is_replaced(encoding: str, times: int) -> None:
+    data = (TEXT * times).encode(encoding)
     text = decode(data + b"\xff" + data)
     assert text.count("\ufffd") <= 2
     assert text.startswith(TEXT) and text.endswith(TEXT)

@@ -41,7 +41,7 @@ def decode(data: bytes, *, declared: str | None = None) -> str:
             return _checked(decoded)
     for encoding in ("utf-8-sig", "cp949"):  # a file with a few damaged bytes
         text = data.decode(encoding, "replace")
-        if text.count("\ufffd") * _MOST_DAMAGE <= len(text) and _is_korean(text):
+        if text.count("\ufffd") <= max(2, len(text) // _MOST_DAMAGE) and _is_korean(text):
             return _checked(text)
     if len(_CONTROL.findall(data[:_SAMPLE].decode("latin-1"))) * 50 > len(data[:_SAMPLE]):
         raise _not_text()

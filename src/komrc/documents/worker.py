@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -71,7 +72,8 @@ def unreadable(error: BaseException) -> DataError:
     """The error for a file whose reader failed."""
     if isinstance(error, KomrcError):
         return DataError(error.what, fix=error.fix)
-    if isinstance(error, OSError) and error.strerror:
+    # Readers of damaged files also raise OSError, such as EINVAL for a place in front of the file.
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT):
         return DataError(f"can't be read ({error.strerror})", fix="check its permissions and the disk")
     reason = first_line(error)[:_LONGEST_REASON]
     return DataError(f"can't be read ({reason})", fix="open it in its program and save it again")
