@@ -46,14 +46,18 @@ class Page:
 
 
 def load_korquad2(
-    path: str | Path, *, skip_invalid: bool = False, raw_html: bool = False, needs: Needs = EVERYTHING
+    path: str | Path | Sequence[Path],
+    *,
+    skip_invalid: bool = False,
+    raw_html: bool = False,
+    needs: Needs = EVERYTHING,
 ) -> Iterator[Page]:
     """The pages of KorQuAD 2.0 or 2.1 data in file order, one at a time; memory doesn't grow with the data.
 
     Args:
         path: a JSON file (also with .gz), a ZIP file of JSON files as published, or a folder of such files,
             which are read in the order of their names. In a folder, a member of a ZIP file is left out if the
-            folder has a file of the same name (an unpacked copy).
+            folder has a file of the same name (an unpacked copy). A list of such files is read in its order.
         skip_invalid: leave out questions with a defect, and log how many and which, instead of raising.
         raw_html: keep the page as crawled too, and check the answers in it.
         needs: what is checked of each question.
@@ -68,9 +72,11 @@ def load_korquad2(
         if skip_invalid or not scan.problems:
             yield page
     if skip_invalid and scan.unreadable:
-        logger.warning("%s: %d pages can't be read (komrc data lint names them)", path, scan.unreadable)
+        logger.warning(
+            "%s: %d pages can't be read (komrc data lint names them)", _shown(path), scan.unreadable
+        )
     refuse_problems(
-        str(path),
+        _shown(path),
         scan.problems,
         kept=scan.kept,
         left_out=scan.left_out,
