@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 from komrc import text_files
 from komrc.data import strict_json
@@ -140,7 +140,7 @@ def _chunks(file: IO[bytes], where: str) -> Iterator[bytes]:
     try:
         head = file.read(text_files.HEAD)
         if text_files.is_gzip(head):
-            file = gzip.GzipFile(fileobj=_Joined(head, file))  # type: ignore[arg-type]
+            file = gzip.GzipFile(fileobj=cast("BinaryIO", _Joined(head, file)), mode="rb")
             head = file.read(text_files.HEAD)
         if binary := text_files.binary_format(head, where):
             raise DataError(f"is {binary.name}, not text", where=where, fix=binary.fix)

@@ -251,7 +251,8 @@ class _Shifted:
 def _normal_line_ends(html: str) -> tuple[str, _Same | _Shifted]:
     if "\r" not in html:
         return html, _Same()
-    pairs, place = [], html.find("\r\n")
+    pairs: list[int] = []
+    place = html.find("\r\n")
     while place >= 0:
         pairs.append(place - len(pairs))
         place = html.find("\r\n", place + 2)

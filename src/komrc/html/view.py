@@ -44,9 +44,8 @@ _KINDS: dict[str, BlockKind] = {
     "td": "cell",
 }
 _IN_MARKERS = re.compile(f"[{MARKERS['heading']}-{MARKERS['cell']}]")
-_PLAIN = str.maketrans(
-    {marker: " " if kind in ("header", "cell") else "\n" for kind, marker in MARKERS.items()}
-)
+_SHOWN: dict[BlockKind, str] = {"header": "|", "cell": "|", "item": "•"}  # tokenizers drop white space
+_PLAIN = str.maketrans({marker: _SHOWN.get(kind, "\n") for kind, marker in MARKERS.items()})
 _ENDS_LINE = frozenset(
     (
         "div",
@@ -63,6 +62,7 @@ _ENDS_LINE = frozenset(
         "hr",
     )
 )
+_WITHDRAWN = frozenset(("s", "strike", "del"))  # text that no longer holds: its tags are read, as text
 _SPACE = re.compile(r"[ \t\n\f\r]+")
 _MAX_SPAN = 1000  # columns, and rows up to 65,534, as in the HTML standard
 
@@ -140,6 +140,9 @@ class _Writer:
                 self._begin_blocks()
         elif element.tag in _ENDS_LINE:
             self.line_end = True
+        elif element.tag in _WITHDRAWN:
+            self._begin_text(element.start, element)
+            self._tag(f"<{element.tag}>", element.start, element.inner_start, element)
         self.preformatted += element.tag == "pre"
 
     def _leave(self, element: Element) -> None:
@@ -156,6 +159,12 @@ class _Writer:
             self.line_end = True
         elif element.tag in _ENDS_LINE:
             self.line_end = True
+        elif element.tag in _WITHDRAWN and element.end > element.inner_end:
+            self._tag(f"</{element.tag}>", element.inner_end, element.end, element)
+
+    def _tag(self, text: str, start: int, end: int, owner: Element) -> None:
+        for character in text:
+            self._append(character, start, end, owner)
 
     def _drop_last(self) -> None:
         for values in (self.characters, self.starts, self.ends, self.owners):
@@ -227,8 +236,8 @@ class HtmlView:
     """The text of an HTML document as the encoder reads it.
 
     ``text`` has a marker (``MARKERS``) in front of each block, then the block's text with white space
-    collapsed and references decoded. Navigation, code, edit links, marks of references and lists of them are
-    left out.
+    collapsed and references decoded. The tags of withdrawn text (<s>, <del>) stay. Navigation, code, edit
+    links, marks of references and lists of them are left out.
 
     ``starts`` and ``ends``: int64 arrays ``[len(text)]``; ``html[starts[i]:ends[i]]`` is what the document
     has for ``text[i]``: a character, a reference, a run of white space, a <br>, or the start tag of a
@@ -254,9 +263,9 @@ class HtmlView:
 
     @property
     def plain(self) -> str:
-        """``text`` with white space for the markers: for readers that don't know them, and for people.
+        """``text`` for readers that don't know the markers, and for people; offsets are the same.
 
-        Offsets are the same.
+        A cell begins with "|", an item of a list with "•", and another block with a line feed.
         """
         return self.text.translate(_PLAIN)
 
@@ -303,7 +312,7 @@ class HtmlView:
     def block_text(self, index: int) -> str:
         """The text of a block as people read it, without white space around it."""
         block = self.blocks[index]
-        return self.plain[block.start : block.end].strip()
+        return self.plain[block.start + 1 : block.end].strip()
 
     def heading_path(self, place: int) -> tuple[str, ...]:
         """The texts of the headings above ``text[place]``, from the top level to the deepest."""
@@ -334,11 +343,11 @@ class HtmlView:
         return index
 
     def _place(self, place: int) -> tuple[Element, int, int]:
-        """The element that has a character, and the character's range in it: for a marker the whole block."""
-        owner = self._owners[place]
-        if _IN_MARKERS.match(self.text[place]) and owner.parent is not None:
+        """The element that has a character, and the character's range in it: for a tag the whole element."""
+        owner, start, end = self._owners[place], int(self.starts[place]), int(self.ends[place])
+        if owner.parent is not None and not owner.inner_start <= start <= end <= owner.inner_end:
             return owner.parent, owner.start, owner.end
-        return owner, int(self.starts[place]), int(self.ends[place])
+        return owner, start, end
 
 
 def _is_cell(block: Block) -> bool:
