@@ -140,7 +140,8 @@ def _chunks(file: IO[bytes], where: str) -> Iterator[bytes]:
     try:
         head = file.read(text_files.HEAD)
         if text_files.is_gzip(head):
-            file = gzip.GzipFile(fileobj=cast("BinaryIO", _Joined(head, file)), mode="rb")
+            joined = cast("BinaryIO", _Joined(head, file))
+            file = cast("IO[bytes]", gzip.GzipFile(fileobj=joined, mode="rb"))
             head = file.read(text_files.HEAD)
         if binary := text_files.binary_format(head, where):
             raise DataError(f"is {binary.name}, not text", where=where, fix=binary.fix)
