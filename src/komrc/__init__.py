@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from komrc.client import AsyncClient, Client
-    from komrc.data import from_dataset, load_squad, to_dataset
+    from komrc.data import Page, from_dataset, load_korquad2, load_squad, to_dataset
     from komrc.errors import (
         DataError,
         EngineError,
@@ -45,6 +45,7 @@ __all__ = [
     "KomrcError",
     "MissingPackageError",
     "ModelError",
+    "Page",
     "Prediction",
     "Reader",
     "ServerError",
@@ -59,6 +60,7 @@ __all__ = [
     "evaluate",
     "export",
     "from_dataset",
+    "load_korquad2",
     "load_squad",
     "to_dataset",
     "train",
@@ -67,7 +69,7 @@ __all__ = [
 # Imported at first use: `import komrc` is fast, and needs neither torch nor transformers.
 _EXPORTS = {
     "komrc.client": ("AsyncClient", "Client"),
-    "komrc.data": ("from_dataset", "load_squad", "to_dataset"),
+    "komrc.data": ("Page", "from_dataset", "load_korquad2", "load_squad", "to_dataset"),
     "komrc.errors": (
         "DataError", "EngineError", "HubError", "InputError", "KomrcError", "MissingPackageError",
         "ModelError", "ServerError", "StorageError", "TrainingError", "UsageError",

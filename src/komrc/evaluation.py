@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from komrc.data import read_json, read_predictions
+from komrc.data import SCORING, load_korquad2, read_json, read_predictions
 from komrc.errors import DataError
 from komrc.metrics import klue, korquad, squad2
 from komrc.text import particles
@@ -30,10 +31,10 @@ def load_predictions(path: Path) -> dict[str, str]:
 
 
 def require_common_ids(
-    examples: Sequence[Example], predictions: Mapping[str, str], *, data: Path, where: Path
+    ids: Iterable[str], predictions: Mapping[str, str], *, data: Path, where: Path
 ) -> None:
     """Raises DataError where there are predictions, and none for a question of the data."""
-    if predictions and not any(example.id in predictions for example in examples):
+    if predictions and not any(name in predictions for name in ids):
         raise DataError(
             f"no id of PREDICTIONS is in DATA ({data})",
             where=str(where),
@@ -51,6 +52,20 @@ def load_no_answer_scores(path: Path) -> dict[str, float]:
             "is not a JSON object of numbers", where=str(path), fix='write {"question id": 0.12, ...}'
         )
     return {key: float(score) for key, score in value.items()}
+
+
+def korquad2_golds(path: str | Path, *, skip_invalid: bool = False) -> Iterator[tuple[str, str]]:
+    """``(id, reference HTML)`` of each question of KorQuAD 2 data, page by page.
+
+    The JSON files of a folder come in the order in which the operating system lists them, as in the official
+    script: the last bits of a sum depend on its order. Raises DataError, StorageError; see ``load_korquad2``.
+    """
+    folder = Path(path)
+    files = [folder / name for name in os.listdir(folder)] if folder.is_dir() else []  # noqa: PTH208
+    files = [file for file in files if file.name.endswith("json")]
+    for page in load_korquad2(files or folder, needs=SCORING, skip_invalid=skip_invalid):
+        for example in page.examples:
+            yield example.id, example.answers[0].text if example.answers else ""
 
 
 def evaluate(

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from komrc import text_files
 from komrc.cli import reader_options
+from komrc.cli.ask_page import page_of
 from komrc.cli.commands import add_command
 from komrc.cli.console import print_json
 from komrc.errors import InputError
+from komrc.html import HtmlView, html_answer
 from komrc.text.sentences import sentence_around
 from komrc.types import Answer, Span
 
@@ -24,10 +26,12 @@ examples:
   komrc ask "훈민정음은 언제 반포되었나?" --context hunmin.txt
   cat article.txt | komrc ask "누가 만들었나?" --context - --top-k 3
   komrc ask "수도는 어디인가?" --context city.txt --model models --json
+  komrc ask "한강의 길이는?" --context page.html
 
 Without a terminal each answer is a line: text, start, end, score, separated by tabs. Offsets count characters
 (code points) from 0; end is one after the last. If the text has no answer, the answer is empty and stderr
-names the best span; --always-answer prints that span as the answer.
+names the best span; --always-answer prints that span as the answer. Of a file whose name ends in .html or
+.htm the page's text is read, and the offsets are those of the HTML.
 """
 
 _ADVICE = """\
@@ -62,20 +66,28 @@ def run(args: argparse.Namespace) -> int:
     """Print the answers, best first."""
     question = _question(args.question)
     context = _read(args.context)
+    page = page_of(args.context, context)
+    text = page.plain if page else context
     reader = reader_options.load_reader(args)
     # One more, so that there is a span to name where the best answer is "no answer".
-    answers = reader.read(question, context, top_k=args.top_k + 1, distinct=args.distinct, progress=True)
+    answers = reader.read(question, text, top_k=args.top_k + 1, distinct=args.distinct, progress=True)
     guess = answers[1] if len(answers) > 1 and not answers[0].text else None
     answers = answers[: args.top_k]
     if args.json:
+        if page:
+            answers, guess = (
+                [html_answer(page, answer) for answer in answers],
+                guess and html_answer(page, guess),
+            )
         print_json(_as_json(question, answers, guess))
     elif sys.stdout.isatty():
-        _show(answers, guess, context)
+        _show(answers, guess, text, page)
     else:
         if answers and not answers[0].text:
             print(f"komrc: {_no_answer(guess)}", file=sys.stderr)
         for answer in answers:
-            print(" ".join(answer.text.split()), answer.start, answer.end, f"{answer.score:.4f}", sep="\t")
+            place = html_answer(page, answer) if page else answer
+            print(" ".join(answer.text.split()), place.start, place.end, f"{answer.score:.4f}", sep="\t")
     if not answers:
         print("komrc: no token of the model covers a character of the text", file=sys.stderr)
     return 0
@@ -127,13 +139,14 @@ def _as_json(question: str, answers: Sequence[Answer], guess: Answer | None) -> 
     } | ({"best_guess": guess.to_dict()} if guess else {})
 
 
-def _show(answers: Sequence[Answer], guess: Answer | None, context: str) -> None:
+def _show(answers: Sequence[Answer], guess: Answer | None, context: str, page: HtmlView | None) -> None:
     from rich.console import Console
     from rich.text import Text
 
     console = Console(highlight=False)
     for answer in answers:
-        place = f"  {answer.score:.1%}  {answer.start}–{answer.end}"
+        in_file = html_answer(page, answer) if page else answer
+        place = f"  {answer.score:.1%}  {in_file.start}–{in_file.end}"
         if not answer.text:
             title = Text(_no_answer(None), style="bold")
             console.print(title.append(f"  {answer.score:.1%}", style="dim not bold"))

@@ -2,6 +2,7 @@
 
 from komrc.data.checks import EVALUATING, EVERYTHING, PREDICTING, REPORTING, SCORING, TRAINING, Needs
 from komrc.data.hf_datasets import from_dataset, to_dataset
+from komrc.data.korquad2 import Page, load_korquad2
 from komrc.data.predictions import read_nbest, read_predictions
 from komrc.data.read import Counts, Loaded, load_squad, read_data, scan_data
 from komrc.data.strict_json import Document, read_json
@@ -17,7 +18,9 @@ __all__ = [
     "Document",
     "Loaded",
     "Needs",
+    "Page",
     "from_dataset",
+    "load_korquad2",
     "load_squad",
     "read_data",
     "read_json",

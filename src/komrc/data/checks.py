@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -43,7 +43,7 @@ SCORING = Needs(passages=False, offsets=False, unique_ids=False, strict_json=Fal
 REPORTING = Needs(offsets=False, unique_ids=False, strict_json=False)
 PREDICTING = Needs(answers=False, offsets=False, strict_json=False)
 
-_KINDS = {list: "a list", str: "text", bool: "true or false", int: "a whole number"}
+_KINDS = {list: "a list", dict: "an object", str: "text", bool: "true or false", int: "a whole number"}
 _ID_FIX = 'add "id" (text, or a whole number); `komrc data fix` numbers them'
 
 
@@ -54,7 +54,7 @@ class Checker:
     needs: Needs
     odd: Mapping[str, Problem] = field(default_factory=dict)  # findings of the JSON parser by path
     problems: list[Problem] = field(default_factory=list)
-    seen: dict[str, str] = field(default_factory=dict)  # id -> path of its first use
+    seen: MutableMapping[str, str] = field(default_factory=dict)  # id -> path of its first use
     tainted: set[str] = field(default_factory=set)  # JSON paths at and above the odd ones
     searched: int = 0  # characters
 
