@@ -15,7 +15,9 @@ from typing import TypeVar
 
 from komrc import progress
 from komrc.documents.document import Document, Unread
-from komrc.documents.read import files_below, read_documents
+from komrc.documents.limits import Limits
+from komrc.documents.read import read_files
+from komrc.documents.walk import File, walk
 from komrc.index.folder import Sources, below
 from komrc.index.passages import passages
 from komrc.index.store import Change, CutDocument, FileState, WritableStore
@@ -42,10 +44,10 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file to look at: its path, its id in the index, its state before it is read."""
+    """A file to look at and its state before it is read; ``source`` is the path as documents have it."""
 
-    path: Path
-    id: str
+    file: File
+    source: str
     state: FileState
 
 
@@ -84,9 +86,9 @@ def update(
     present: set[str] = set()
     to_read: list[_File] = []
     for files in _in_groups(run.files(sources.paths, left_out)):
-        known = store.states([str(file.path) for file in files])
-        present.update(str(file.path) for file in files)
-        changed = [file for file in files if known.get(str(file.path)) != file.state]
+        known = store.states([file.source for file in files])
+        present.update(file.source for file in files)
+        changed = [file for file in files if known.get(file.source) != file.state]
         run.unchanged_files += len(files) - len(changed)
         to_read += changed
     gone = [source for source in store.sources() if source not in present and not run.is_kept(source)]
@@ -97,7 +99,7 @@ def update(
 
 def sources_below(store: WritableStore, path: str) -> list[str]:
     """The files of the index that are this one or are inside this folder."""
-    return [source for source in store.sources() if below(source, path)]
+    return [source for source in store.sources() if below(source, _printable(path))]
 
 
 def forget(store: WritableStore, sources: Iterable[str]) -> int:
@@ -122,7 +124,7 @@ class _Update:
     removed: int = 0
     unread: list[Unread] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)  # paths that can't be looked at now
-    batch: dict[str, Document] = field(default_factory=dict)
+    batch: dict[str, tuple[Document, str]] = field(default_factory=dict)  # with the id if its own is taken
     characters: int = 0
     read_whole: dict[str, FileState] = field(default_factory=dict)
 
@@ -133,23 +135,28 @@ class _Update:
         seen: set[str] = set()
         for root in map(Path, paths):
             if not root.exists():
-                if root.parent.is_dir() and any(True for _ in self.store.documents_of(str(root))):
+                source = _printable(root)
+                if root.parent.is_dir() and any(True for _ in self.store.documents_of(source)):
                     continue  # a file that was deleted
-                self.skip(Unread(str(root), "does not exist; documents from there stay in the index"))
-                self.kept.append(str(root))
+                self.skip(Unread(source, "does not exist; documents from there stay in the index"))
+                self.kept.append(source)
                 continue
-            for path in files_below(root):
-                if str(path) in seen or any(below(str(path), other) for other in left_out):
+            for file in walk([root], Limits()):
+                if isinstance(file, Unread):
+                    self.skip(file)
                     continue
-                seen.add(str(path))
+                source = _printable(file.path)
+                if source in seen or any(below(str(file.path), other) for other in left_out):
+                    continue
+                seen.add(source)
                 try:
-                    status = path.stat()
+                    status = file.path.stat()
                 except OSError as error:
-                    self.skip(Unread(str(path), f"can't be read ({error.strerror or error})"))
-                    self.kept.append(str(path))
+                    self.skip(Unread(source, f"can't be read ({error.strerror or error})"))
+                    self.kept.append(source)
                     continue
-                name = path.name if path == root else path.relative_to(root).as_posix()
-                yield _File(path, name, FileState(status.st_size, status.st_mtime_ns))
+                own_id = replace(file, id=_printable(file.path.name)) if file.named else file
+                yield _File(own_id, source, FileState(status.st_size, status.st_mtime_ns))
 
     def is_kept(self, source: str) -> bool:
         """Whether a file's documents stay, though the file can't be looked at."""
@@ -162,13 +169,13 @@ class _Update:
 
     def read(self, files: list[_File], *, show_progress: bool) -> None:
         """Read files and store their documents."""
-        by_source = {str(file.path): file for file in files}
+        by_source = {file.source: file for file in files}
         total = sum(file.state.size for file in files) / _MIB
         with progress.showing(total=max(1, round(total)), what="indexing (MiB)") as show:
             advance = show if show_progress else _nothing
             done = 0.0
             current: _Reading | None = None
-            for item in read_documents([file.path for file in files]):
+            for item in read_files([file.file for file in files]):
                 if current is None or item.source != current.source:
                     done += self.finish(current)
                     current = _Reading(item.source, by_source.pop(item.source), self.store)
@@ -188,23 +195,16 @@ class _Update:
 
     def take(self, document: Document, current: _Reading) -> None:
         """Put a document into the batch."""
-        file_name = current.file.path.name
-        record = document.id[len(file_name) :] if document.id.startswith(file_name) else f"#{document.id}"
-        document = replace(document, id=current.file.id + record)
-        if document.id in current.ids or (
-            document.id in self.batch and self.batch[document.id].source == document.source
-        ):
-            self.skip(
-                Unread(document.source, f"two documents have the id {document.id}; the first is indexed")
-            )
+        if document.id in current.ids:
+            self.skip(Unread(document.source, f"the id {document.id} occurs twice; the first is indexed"))
             return
-        if (
-            document.id in self.batch
-        ):  # the same id in another folder: told apart in `flush`, by what is stored
+        if document.id in self.batch:  # another file's: stored first, so that `flush` can tell them apart
             self.flush()
-        current.ids.add(document.id)
+        # The same path in another folder has the same id; the full path is unique.
+        other_id = Path(current.source).as_posix() + document.id[len(current.file.file.id) :]
+        current.ids |= {document.id, other_id}
         current.bytes += len(document.text.encode("utf-8", "surrogatepass"))
-        self.batch[document.id] = document
+        self.batch[document.id] = document, other_id
         self.characters += len(document.text)
         if self.characters >= _CHARACTERS or len(self.batch) >= _DOCUMENTS:
             self.flush()
@@ -222,8 +222,7 @@ class _Update:
     def remove_others(self, source: str, ids: set[str]) -> None:
         """Remove the documents of a file that it does not have any more."""
         self.flush()
-        full = {_id_elsewhere(id_, source) for id_ in ids} | ids
-        gone = [id_ for id_ in self.store.documents_of(source) if id_ not in full]
+        gone = [id_ for id_ in self.store.documents_of(source) if id_ not in ids]
         if gone:
             self.store.write(Change(remove=gone))
             self.removed += len(gone)
@@ -232,13 +231,10 @@ class _Update:
         """Store the batch: documents that are new or changed, and the files that were read whole."""
         stored = self.store.documents(list(self.batch))
         chosen: list[Document] = []
-        for document in self.batch.values():
+        for document, other_id in self.batch.values():
             taken = document.id in stored and stored[document.id].source != document.source
-            chosen.append(
-                replace(document, id=_id_elsewhere(document.id, document.source)) if taken else document
-            )
-        others = [document.id for document in chosen if document.id not in self.batch]
-        stored |= self.store.documents(others)
+            chosen.append(replace(document, id=other_id) if taken else document)
+        stored |= self.store.documents([document.id for document in chosen if document.id not in self.batch])
         new = [
             document
             for document in chosen
@@ -269,13 +265,9 @@ class _Reading:
         self.ids: set[str] = set()
 
 
-def _id_elsewhere(document: str, source: str) -> str:
-    """The id of a document whose own id is taken by another file's: with the file's full path."""
-    return (
-        f"{Path(source).as_posix()}#{document.rpartition('#')[2]}"
-        if "#" in document
-        else Path(source).as_posix()
-    )
+def _printable(path: str | Path) -> str:
+    """A path as ``Document.source`` has it; names on a disk need not be UTF-8."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _in_groups(items: Iterable[T]) -> Iterator[list[T]]:
