@@ -93,7 +93,7 @@ class Fts5:
         self.db = sqlite3.connect(folder / "fts5.sqlite")
         # Terms become words of letters, since FTS5's tokenizers cut at "^" and "+".
         self.db.execute(
-            "CREATE VIRTUAL TABLE t USING fts5(terms, content='', detail='none', "
+            "CREATE VIRTUAL TABLE t USING fts5(terms, content='', "
             "tokenize=\"unicode61 remove_diacritics 0 tokenchars '^+_'\")"
         )
 

@@ -98,7 +98,8 @@ def test_searching_imports_neither_torch_nor_the_reader(folder: Path, tmp_path: 
     code = (
         "import sys; from komrc.cli import main; "
         f"main(['search', '연차', '--index', {str(tmp_path / 'my.index')!r}]); "
-        "print([name for name in ('torch', 'transformers', 'onnxruntime', 'komrc.reader') if name in sys.modules])"
+        "heavy = ('torch', 'transformers', 'onnxruntime', 'komrc.reader'); "
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

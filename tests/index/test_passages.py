@@ -31,6 +31,7 @@ def sentence(number: int) -> str:
     return f"제{number}항의 내용은 다른 항의 내용과 서로 다르며 그 길이는 이 정도가 된다."
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.sampled_from(KINDS), TEXT), max_size=8), st.integers(20, 500), st.integers(0, 19)
 )
