@@ -39,8 +39,13 @@ def read_documents(paths: Iterable[str | Path], *, limits: Limits = _DEFAULT) ->
     Raises:
         MissingPackageError: a kind of file needs ``komrc[documents]``.
     """
+    yield from read_files(walk(map(Path, paths), limits), limits=limits)
+
+
+def read_files(files: Iterable[File | Unread], *, limits: Limits = _DEFAULT) -> Iterator[Document | Unread]:
+    """As ``read_documents``, for files that were walked already; each Unread among them is passed on."""
     with IsolatedReader(limits) as isolated:
-        for file in walk(map(Path, paths), limits):
+        for file in files:
             if isinstance(file, Unread):
                 yield file
             else:
