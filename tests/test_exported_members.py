@@ -27,6 +27,7 @@ def test_exported_members() -> None:
         "Example",
         "Gold",
         "HubError",
+        "Index",
         "InputError",
         "KoBertTokenizer",
         "KomrcError",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from komrc.evaluation import evaluate
     from komrc.exporting import export
+    from komrc.index import Index
     from komrc.modeling.auto_model import SpanReaderConfig, SpanReaderForQuestionAnswering
     from komrc.reader import Prediction, Reader
     from komrc.tokenization.kobert import KoBertTokenizer
@@ -40,6 +41,7 @@ __all__ = [
     "Example",
     "Gold",
     "HubError",
+    "Index",
     "InputError",
     "KoBertTokenizer",
     "KomrcError",
@@ -74,6 +76,7 @@ _EXPORTS = {
     ),
     "komrc.evaluation": ("evaluate",),
     "komrc.exporting": ("export",),
+    "komrc.index": ("Index",),
     "komrc.modeling.auto_model": ("SpanReaderConfig", "SpanReaderForQuestionAnswering"),
     "komrc.reader": ("Prediction", "Reader"),
     "komrc.tokenization.kobert": ("KoBertTokenizer",),

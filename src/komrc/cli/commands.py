@@ -10,6 +10,8 @@ SUMMARIES = {
     "predict": "answer every question of a data file",
     "evaluate": "score predictions as the official KorQuAD 1.0 script does",
     "ask": "answer one question on a text",
+    "index": "index documents, so that they can be searched and asked",
+    "search": "find the passages of an index that match a question",
     "serve": "answer over HTTP, with a page to try it",
     "export": "write ONNX, fp32 or int8, and check it",
     "data": "check a data file, or download KorQuAD",
