@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from komrc.answers import Shape, best_answers
+from komrc.asking import AskingIndex
 from komrc.chunking import growing_chunks, process_ahead
 from komrc.config import Provenance, ReaderConfig
 from komrc.decoding import Candidate
 from komrc.engines import Batch, Engine, Logits
 from komrc.engines.loading import EngineName, load_engine
 from komrc.errors import UsageError, check_whole_number
+from komrc.long_texts import promising_windows
 from komrc.pipeline import PipelineCall
 from komrc.progress import Advance, showing
 from komrc.publishing import SavedToHub
@@ -85,7 +88,7 @@ class Prediction:
         return self.best.text
 
 
-class Reader(PipelineCall, SavedToHub):
+class Reader(AskingIndex, PipelineCall, SavedToHub):
     """Answers questions from contexts of any length.
 
     Args:
@@ -216,6 +219,7 @@ class Reader(PipelineCall, SavedToHub):
         top_k: int = 1,
         distinct: bool = False,
         allow_no_answer: bool | None = None,
+        exhaustive: bool = False,
         progress: bool = False,
     ) -> list[Answer]:
         """The best answers, best first: ``text == context[start:end]`` for each.
@@ -227,6 +231,9 @@ class Reader(PipelineCall, SavedToHub):
         context that does not hold the answer; its score is the probability of that. None: as the model was
         trained. False: only spans of the context, with probabilities among themselves.
 
+        ``exhaustive`` reads all of a long text. Else a text of more than 20,000 characters is read only where
+        it shares the most with the question; see ``komrc.long_texts``.
+
         ``progress`` shows a bar with the time left on stderr where it takes longer than two seconds.
 
         None where no token covers a character of the context. Raises InputError for an empty question or
@@ -237,6 +244,7 @@ class Reader(PipelineCall, SavedToHub):
             top_k=top_k,
             distinct=distinct,
             allow_no_answer=allow_no_answer,
+            exhaustive=exhaustive,
             progress=progress,
         )
         return list(prediction.answers)
@@ -248,6 +256,7 @@ class Reader(PipelineCall, SavedToHub):
         top_k: int = 1,
         distinct: bool = False,
         allow_no_answer: bool | None = None,
+        exhaustive: bool = False,
         progress: bool = False,
     ) -> list[list[Answer]]:
         """What ``read`` gives for each (question, context), in the pairs' order, batched."""
@@ -259,6 +268,7 @@ class Reader(PipelineCall, SavedToHub):
                 top_k=top_k,
                 distinct=distinct,
                 allow_no_answer=allow_no_answer,
+                exhaustive=exhaustive,
                 advance=advance,
             )
             return [list(prediction.answers) for prediction in predictions]
@@ -270,6 +280,7 @@ class Reader(PipelineCall, SavedToHub):
         top_k: int = 1,
         distinct: bool = False,
         allow_no_answer: bool | None = None,
+        exhaustive: bool = False,
         progress: bool = False,
     ) -> list[Prediction]:
         """Predictions for all examples, in their order."""
@@ -279,6 +290,7 @@ class Reader(PipelineCall, SavedToHub):
                 top_k=top_k,
                 distinct=distinct,
                 allow_no_answer=allow_no_answer,
+                exhaustive=exhaustive,
                 advance=advance,
             )
             return list(predictions)
@@ -291,6 +303,7 @@ class Reader(PipelineCall, SavedToHub):
         distinct: bool = False,
         whole_words: bool = False,
         allow_no_answer: bool | None = None,
+        exhaustive: bool = False,
         shard: tuple[int, int] = (0, 1),
         advance: Advance = lambda _done: None,
     ) -> Iterator[Prediction]:
@@ -306,7 +319,8 @@ class Reader(PipelineCall, SavedToHub):
         check_shard(shard)
         index, count = shard
         done = 0
-        for encoded in process_ahead(self.prepare, islice(growing_chunks(examples), index, None, count)):
+        prepare = partial(self.prepare, exhaustive=exhaustive)
+        for encoded in process_ahead(prepare, islice(growing_chunks(examples), index, None, count)):
             lengths = encoded.windows.lengths
             share_of_token, tokens = len(encoded.examples) / max(1, int(lengths.sum())), 0
             for indices in batches(lengths, token_budget=self.token_budget):
@@ -322,8 +336,9 @@ class Reader(PipelineCall, SavedToHub):
                 allow_no_answer=allow_no_answer,
             )
 
-    def prepare(self, examples: Sequence[Example]) -> EncodedBatch:
-        """Tokenize examples and cut their windows, for ``run``.
+    def prepare(self, examples: Sequence[Example], *, exhaustive: bool = False) -> EncodedBatch:
+        """Tokenize examples and cut their windows, for ``run``; of long texts only the promising ones, unless
+        ``exhaustive``.
 
         Raises InputError for an example whose question or context is empty or not text, UsageError for
         lengths that the model or each other don't allow.
@@ -340,7 +355,7 @@ class Reader(PipelineCall, SavedToHub):
                 self.config.windows.max_query_length,
                 f", the first with id {first}" if first else "",
             )
-        return EncodedBatch(examples, windows)
+        return EncodedBatch(examples, windows if exhaustive else promising_windows(windows, examples))
 
     def run(self, parts: Sequence[tuple[EncodedBatch, Sequence[int] | NDArray[np.intp]]]) -> None:
         """Run the named windows of one or several encoded batches as one batch; they keep the logits.

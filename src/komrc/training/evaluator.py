@@ -90,7 +90,9 @@ class Evaluator:
         shard = (distributed.rank(), distributed.world_size())
         predictions = []
         with self.progress(len(self.examples)) as advance, suppress(StopTraining):
-            for prediction in reader.stream(self.examples, top_k=self.config.decoding.n_best, shard=shard):
+            for prediction in reader.stream(
+                self.examples, top_k=self.config.decoding.n_best, exhaustive=True, shard=shard
+            ):
                 predictions.append(prediction)
                 advance(distributed.world_size())
         if self.stop.any_rank_stopped():  # a signal to another process counts here, too
