@@ -21,11 +21,16 @@ examples:
   komrc evaluate KorQuAD_v1.0_dev.json predictions_.json --trim-particles kiwi
   komrc evaluate KorQuAD_v1.0_dev.json --model models
   komrc evaluate klue-mrc-v1.1_dev.json predictions_.json --metric klue
+  komrc evaluate questions.jsonl answers.jsonl --open
   komrc evaluate dev-v2.0.json predictions_.json --metric squad2 --na-prob-file null_odds.json
 
 The JSON on stdout is that of the official KorQuAD 1.0 script, to the last bit. With --trim-particles
 there are two lines: the scores of the predictions as they are, then trimmed.
 A question without a prediction scores 0; the first ones are named on stderr, all are counted.
+--open is for answers from an index: it adds recall@1, @5, @10 and the mean reciprocal rank (mrr) of the
+passages that `komrc predict --index` wrote. A passage is right if it has a reference answer and, if the
+question has a context, is a part of that context. DATA needs no contexts.
+
 Neither offsets nor titles are checked: every question that the official script scores is scored.
 """
 _NAMED = 20  # questions without a prediction
@@ -65,6 +70,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "squad2: EM and F1 over words, with and without answer",
     )
     parser.add_argument(
+        "--open",
+        action="store_true",
+        help="also score the passages that were found: for answers from an index",
+    )
+    parser.add_argument(
         "--trim-particles",
         choices=("kiwi",),
         help="also score the predictions without the particles at their ends (needs kiwipiepy)",
@@ -92,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the scores as JSON, a line for each form of the answers."""
     if (args.predictions is None) == (args.model is None):
         raise UsageError("give either PREDICTIONS or --model", where="komrc evaluate")
+    if args.open:
+        _check_open(args)
     if args.na_prob_file is not None and args.metric != "squad2":
         raise UsageError(
             f"no-answer scores mean nothing to the metric {args.metric}",
@@ -118,6 +130,11 @@ def run(args: argparse.Namespace) -> int:
     if len(missing) > _NAMED:
         print(f"… and {len(missing) - _NAMED:,} more: {len(missing):,} in all.", file=sys.stderr)
 
+    if args.open:
+        passages = evaluation.load_passages(args.predictions)
+        print(json.dumps(evaluation.evaluate_open(examples, predictions, passages)))
+        return 0
+
     def show(answers: Mapping[str, str]) -> None:
         scores = evaluation.evaluate(
             examples, answers, args.metric, no_answer_scores=no_answer, threshold=args.na_prob_thresh
@@ -128,3 +145,19 @@ def run(args: argparse.Namespace) -> int:
     if args.trim_particles:
         show(evaluation.trim_predictions(examples, predictions))
     return 0
+
+
+def _check_open(args: argparse.Namespace) -> None:
+    """Raises UsageError for an option that --open has no use for."""
+    others = {
+        "--model": args.model,
+        "--trim-particles": args.trim_particles,
+        "--metric": args.metric if args.metric != "korquad" else None,
+    }
+    for option, value in others.items():
+        if value is not None:
+            raise UsageError(
+                "can't be used with --open, which scores what `komrc predict --index` wrote",
+                where=option,
+                fix="leave it out",
+            )
