@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.fake_engine import FakeEngine
+from support.searches import FixedSearch
 
 from komrc.asking import DocumentAnswer
 from komrc.config import ReaderConfig
@@ -17,8 +19,6 @@ from komrc.errors import InputError, UsageError
 from komrc.index import Index
 from komrc.reader import Reader
 from komrc.tokenization import load_tokenizer
-from tests.support.fake_engine import FakeEngine
-from tests.support.searches import FixedSearch
 
 TOKENIZER = load_tokenizer(None)
 RULES = {

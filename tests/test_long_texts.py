@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from support.fake_engine import FakeEngine
 
 from komrc import long_texts
 from komrc.config import ReaderConfig
 from komrc.engines import Batch, Logits
-from komrc.long_texts import promising_windows
+from komrc.long_texts import promising_windows, with_prior
 from komrc.reader import Reader
 from komrc.tokenization import load_tokenizer
 from komrc.types import Example
-from komrc.windows import Windows, build_windows
-from tests.support.fake_engine import FakeEngine
+from komrc.windows import Windows, build_windows, collate
 
 TOKENIZER = load_tokenizer(None)
 CONFIG = ReaderConfig.of(max_seq_length=48, doc_stride=16, max_query_length=16)
@@ -35,6 +35,15 @@ class CountingEngine(FakeEngine):
     def run(self, batch: Batch) -> Logits:
         self.windows += len(batch)
         return super().run(batch)
+
+
+class FlatEngine:
+    """All spans have the same logit: the earliest ones win."""
+
+    name = "flat"
+
+    def run(self, batch: Batch) -> Logits:
+        return Logits.of([np.zeros(len(batch.input_ids), np.float32)] * 2)
 
 
 def windows_of(*examples: Example) -> Windows:
@@ -63,7 +72,9 @@ def short_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_windows_around_the_fact_are_read(before: int) -> None:
     text = FILLER * before + FACT + FILLER * (60 - before)
     example = Example("", QUESTION, text)
-    windows = promising_windows(windows_of(example), [example])
+    windows, shares = promising_windows(windows_of(example), [example])
+    assert shares is not None and shares.max() == 1 and (shares >= 0).all()
+    assert len(windows) == len(shares)
     assert len(windows) == 96 // 16
     start = text.index("31미터")
     assert any(low <= start and start + 4 <= high for low, high in ranges(windows, 0))
@@ -78,7 +89,8 @@ def test_short_texts_keep_all_windows_beside_long_ones() -> None:
     ]
     examples[0] = Example("a", QUESTION, (FILLER * 20)[:500])
     all_windows = windows_of(*examples)
-    windows = promising_windows(all_windows, examples)
+    windows, shares = promising_windows(all_windows, examples)
+    assert shares is not None and (shares[windows.example == 0] == 1).all()
     assert ranges(windows, 0) == ranges(all_windows, 0)
     for number in (1, 2):
         assert len(ranges(windows, number)) == 6 < len(ranges(all_windows, number))
@@ -88,7 +100,7 @@ def test_short_texts_keep_all_windows_beside_long_ones() -> None:
 def test_texts_up_to_the_limit_are_unchanged() -> None:
     example = Example("", QUESTION, (FILLER * 1000)[: long_texts.LONG])
     windows = windows_of(example)
-    assert promising_windows(windows, [example]) is windows
+    assert promising_windows(windows, [example]) == (windows, None)
 
 
 @pytest.mark.usefixtures("short_limit")
@@ -134,6 +146,35 @@ def test_exhaustive_reads_every_window() -> None:
         Reader(TOKENIZER, engine, CONFIG).read(QUESTION, context, exhaustive=exhaustive)
         counts.append(engine.windows)
     assert counts == [6, len(windows_of(Example("", QUESTION, context)))]
+
+
+@pytest.mark.usefixtures("short_limit")
+def test_a_window_that_shares_nothing_loses_against_one_that_does() -> None:
+    context = FILLER * 60 + FACT + FILLER * 60
+    at = context.index(FACT)
+
+    def spans(reader: Reader) -> list[bool]:
+        """Whether each of the best answers is in the windows around the fact."""
+        answers = reader.read(QUESTION, context, top_k=3, exhaustive=True)
+        return [abs(answer.start - at) < 100 for answer in answers]
+
+    flat = FlatEngine()
+    assert all(spans(Reader(TOKENIZER, flat, CONFIG)))
+    assert not any(spans(Reader(TOKENIZER, flat, CONFIG, search_long_texts=False)))
+
+
+def test_no_answer_keeps_its_logit() -> None:
+    example = Example("", QUESTION, FILLER * 8)
+    windows = windows_of(example)
+    logits = FakeEngine().run(collate(windows, np.arange(len(windows))))
+    shares = np.linspace(0, 1, len(windows), dtype=np.float32)
+    shifted = with_prior(logits, windows, shares, temperature=2.0)
+    first = windows.indptr[:-1]
+    assert (shifted.start[first] == logits.start[first]).all()
+    inside = first + 1
+    expected = long_texts.PRIOR * 2.0 * (shares - 1)
+    moved = shifted.start[inside] + shifted.end[inside] - logits.start[inside] - logits.end[inside]
+    assert moved == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.usefixtures("short_limit")

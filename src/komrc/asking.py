@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from komrc.config import ReaderConfig
 from komrc.errors import check_whole_number
 from komrc.index.bigrams import bigrams
+from komrc.long_texts import PRIOR
 from komrc.metrics.korquad import normalize
 from komrc.reader_arguments import check_question
 from komrc.text.sentences import sentence_around
@@ -37,14 +38,13 @@ if TYPE_CHECKING:
     from komrc.index.store import Hit
 
 PASSAGES = 10  # searched for a question
-PRIOR = 6.0
 NEARBY = 4.0
 REACH = 100  # characters
 NO_ANSWER = 13.5
 _READ_TOGETHER = (2, 4)  # passages that are read before it is decided whether the others are read
 _CEILING = 8.5  # l / T of a span in another passage: 99 % are below 8.0
 _MARGIN = 1.0  # of the best span over "not in the documents"
-_ANSWERS_OF_PASSAGE = 5  # which share no character
+_ANSWERS_OF_PASSAGE = 20
 
 
 class Searchable(Protocol):
@@ -128,7 +128,7 @@ class PassageReader(Protocol):
     config: ReaderConfig
 
     def read_examples(
-        self, examples: Sequence[Example], *, top_k: int, distinct: bool, allow_no_answer: bool | None
+        self, examples: Sequence[Example], *, top_k: int, allow_no_answer: bool | None
     ) -> Sequence[_Prediction]: ...
 
 
@@ -146,8 +146,9 @@ class AskingIndex:
     ) -> list[DocumentAnswer]:
         """The best answers from the documents of an index, best first, each with its place.
 
-        ``top_k`` answers at most, no two the same: what several places say alike is one answer, with the sum
-        of their probabilities. The empty answer (text "", document None) is "not in the documents".
+        ``top_k`` answers at most. The same answer in several places is one, with the sum of their
+        probabilities; no answer shares a character with a better one. The empty answer (text "", document
+        None) is "not in the documents".
 
         ``passages`` is how many passages the search gives; the last ones are left unread if the first ones
         decide. ``allow_no_answer``: as for ``read``.
@@ -216,7 +217,6 @@ def _read(
     predictions = reader.read_examples(
         [Example(passage.document, question, passage.prefix + passage.text) for passage in passages],
         top_k=_ANSWERS_OF_PASSAGE,
-        distinct=True,
         allow_no_answer=True,
     )
     temperature = reader.config.decoding.temperature
@@ -285,7 +285,23 @@ def _ranked(readings: Sequence[_Reading], no_answer: float) -> list[DocumentAnsw
     answers = [_merged(places) for places in same.values()]
     if no_answer > -math.inf:
         answers.append(_empty_answer(min(1.0, math.exp(no_answer - total))))
-    return sorted(answers, key=lambda answer: -answer.score)
+    return _apart(sorted(answers, key=lambda answer: -answer.score))
+
+
+def _apart(answers: Sequence[DocumentAnswer]) -> list[DocumentAnswer]:
+    """The answers without those whose characters are in part those of a better one: "3일 전" after "3일"."""
+    kept: list[DocumentAnswer] = []
+    places: dict[str, list[tuple[int, int]]] = {}
+    for answer in answers:
+        if answer.document is not None:
+            taken = places.setdefault(answer.document, [])
+            if any(answer.start < end and start < answer.end for start, end in taken):
+                continue
+            taken.append((answer.start, answer.end))
+            for place in answer.also:
+                places.setdefault(place.document, []).append((place.start, place.end))
+        kept.append(answer)
+    return kept
 
 
 def _empty_answer(score: float) -> DocumentAnswer:

@@ -22,7 +22,7 @@ from komrc.decoding import Candidate
 from komrc.engines import Batch, Engine, Logits
 from komrc.engines.loading import EngineName, load_engine
 from komrc.errors import UsageError, check_whole_number
-from komrc.long_texts import promising_windows
+from komrc.long_texts import promising_windows, with_prior
 from komrc.pipeline import PipelineCall
 from komrc.progress import Advance, showing
 from komrc.publishing import SavedToHub
@@ -49,11 +49,13 @@ class EncodedBatch:
     """Examples with their windows, and the logits of the windows that the engine has run.
 
     ``logits``: of all windows' tokens, one window after the other; None before the first run.
+    ``shares``: [N], how much each window of a long text shares with its question; None without long texts.
     """
 
     examples: Sequence[Example]
     windows: Windows
     logits: Logits | None = None
+    shares: NDArray[np.float32] | None = None
 
     def store(self, numbers: Sequence[int] | NDArray[np.intp], logits: Logits) -> None:
         """Keep the logits of these windows, in this order."""
@@ -98,6 +100,8 @@ class Reader(AskingIndex, PipelineCall, SavedToHub):
         trim_particles: "kiwi" cuts particles off the answers, for models that answer in whole words.
         token_budget: padded tokens of a batch at most.
         folder: where the model was loaded from.
+        search_long_texts: whether a long text is searched first, see ``komrc.long_texts``. False, as in
+            training: every window is read, and all count alike.
     """
 
     def __init__(
@@ -109,6 +113,7 @@ class Reader(AskingIndex, PipelineCall, SavedToHub):
         trim_particles: Literal["kiwi"] | None = None,
         token_budget: int = TOKEN_BUDGET,
         folder: Path | None = None,
+        search_long_texts: bool = True,
     ) -> None:
         check_trim_particles(trim_particles)
         check_whole_number(token_budget, "token_budget")
@@ -118,6 +123,7 @@ class Reader(AskingIndex, PipelineCall, SavedToHub):
         self.trim_particles = trim_particles
         self.token_budget = token_budget
         self.folder = folder
+        self.search_long_texts = search_long_texts
 
     @classmethod
     def load(
@@ -231,7 +237,7 @@ class Reader(AskingIndex, PipelineCall, SavedToHub):
         context that does not hold the answer; its score is the probability of that. None: as the model was
         trained. False: only spans of the context, with probabilities among themselves.
 
-        ``exhaustive`` reads all of a long text. Else a text of more than 20,000 characters is read only where
+        ``exhaustive`` reads all of a long text. Else a text of more than 10,000 characters is read only where
         it shares the most with the question; see ``komrc.long_texts``.
 
         ``progress`` shows a bar with the time left on stderr where it takes longer than two seconds.
@@ -355,7 +361,10 @@ class Reader(AskingIndex, PipelineCall, SavedToHub):
                 self.config.windows.max_query_length,
                 f", the first with id {first}" if first else "",
             )
-        return EncodedBatch(examples, windows if exhaustive else promising_windows(windows, examples))
+        if not self.search_long_texts:
+            return EncodedBatch(examples, windows)
+        windows, shares = promising_windows(windows, examples, exhaustive=exhaustive)
+        return EncodedBatch(examples, windows, shares=shares)
 
     def run(self, parts: Sequence[tuple[EncodedBatch, Sequence[int] | NDArray[np.intp]]]) -> None:
         """Run the named windows of one or several encoded batches as one batch; they keep the logits.
@@ -399,6 +408,8 @@ class Reader(AskingIndex, PipelineCall, SavedToHub):
             distinct=distinct,
             pool=decoding.n_best,
         )
+        if encoded.shares is not None:
+            logits = with_prior(logits, encoded.windows, encoded.shares, decoding.temperature)
         contexts = [example.context for example in encoded.examples]
         candidates, answers = best_answers(
             encoded.windows, logits, contexts, decoding, shape=shape, top_k=top_k
@@ -421,6 +432,7 @@ class Reader(AskingIndex, PipelineCall, SavedToHub):
             trim_particles=self.trim_particles,
             token_budget=self.token_budget,
             folder=self.folder,
+            search_long_texts=self.search_long_texts,
         )
 
 

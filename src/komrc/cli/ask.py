@@ -33,7 +33,7 @@ document, page and line. Offsets count characters (code points) from 0; end is o
 text or the documents have no answer, the answer is empty and the best span is named on stderr;
 --always-answer gives that span as the answer.
 
-Of a text of more than 20,000 characters only the parts that share the most with the question are read;
+Of a text of more than 10,000 characters only the parts that share the most with the question are read;
 --exhaustive reads all of it. With --index, the 10 best passages are read (--passages).
 
 exit codes: 0 done, also if there is no answer; 2 a wrong option, question or text; 4 the model can't be used;

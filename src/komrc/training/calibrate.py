@@ -80,8 +80,8 @@ def tune_temperature(
 
     def read(temperature: float) -> list[Prediction]:
         replay.rewind()
-        reader = Reader(tokenizer, replay, config.changed(temperature=temperature))
-        return reader.read_examples(chosen, exhaustive=True)
+        reader = Reader(tokenizer, replay, config.changed(temperature=temperature), search_long_texts=False)
+        return reader.read_examples(chosen)
 
     def scores(temperature: float) -> NDArray[np.float64]:
         return np.array([p.best.score for p in read(temperature)])

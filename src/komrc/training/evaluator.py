@@ -86,13 +86,17 @@ class Evaluator:
         """Answer all questions; several processes share them. Raises StopTraining after a signal."""
         begin = time.monotonic()
         engine = _Interruptible(self.engine(model), self.stop)
-        reader = Reader(self.tokenizer, engine, self.config, token_budget=self.token_budget)
+        reader = Reader(
+            self.tokenizer,
+            engine,
+            self.config,
+            token_budget=self.token_budget,
+            search_long_texts=False,
+        )
         shard = (distributed.rank(), distributed.world_size())
         predictions = []
         with self.progress(len(self.examples)) as advance, suppress(StopTraining):
-            for prediction in reader.stream(
-                self.examples, top_k=self.config.decoding.n_best, exhaustive=True, shard=shard
-            ):
+            for prediction in reader.stream(self.examples, top_k=self.config.decoding.n_best, shard=shard):
                 predictions.append(prediction)
                 advance(distributed.world_size())
         if self.stop.any_rank_stopped():  # a signal to another process counts here, too
