@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from komrc.data import SCORING, load_korquad2, read_json, read_predictions
+from komrc.data import SCORING, load_korquad2, read_json, read_passages, read_predictions
 from komrc.errors import DataError
-from komrc.metrics import klue, korquad, squad2
+from komrc.metrics import klue, korquad, retrieval, squad2
 from komrc.text import particles
 from komrc.text.locate import locate
 from komrc.types import Example
@@ -85,6 +85,28 @@ def evaluate(
     if metric == "squad2":
         return squad2.score(predictions, examples, no_answer_scores, threshold=threshold)
     return korquad.score(predictions, examples)
+
+
+def evaluate_open(
+    examples: Sequence[Example], predictions: Mapping[str, str], passages: Mapping[str, Sequence[str]]
+) -> dict[str, float]:
+    """Scores of answers from an index, in percent: ``exact_match`` and ``f1`` as KorQuAD 1.0 defines them,
+    then ``recall@k`` and ``mrr`` of the search; see :func:`komrc.metrics.retrieval.score`.
+
+    Args:
+        examples: with reference answers; a question without one is right if its answer is empty.
+        predictions: answer texts by question id; a missing one scores 0.
+        passages: the texts that were found for each question, best first.
+    """
+    return evaluate(examples, predictions) | retrieval.score(passages, examples)
+
+
+def load_passages(path: Path) -> dict[str, list[str]]:
+    """The texts that were found for each question, from the .jsonl file of ``komrc predict --index``.
+
+    Raises DataError for anything else, StorageError where the file can't be read.
+    """
+    return {name: [passage["text"] for passage in row] for name, row in read_passages(path).items()}
 
 
 def predict(

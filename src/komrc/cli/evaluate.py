@@ -22,6 +22,7 @@ examples:
   komrc evaluate KorQuAD_v1.0_dev.json predictions_.json --trim-particles kiwi
   komrc evaluate KorQuAD_v1.0_dev.json --model models
   komrc evaluate klue-mrc-v1.1_dev.json predictions_.json --metric klue
+  komrc evaluate questions.jsonl answers.jsonl --open
   komrc evaluate dev-v2.0.json predictions_.json --metric squad2 --na-prob-file null_odds.json
   komrc evaluate data/korquad-v2.1/dev predictions_.json --korquad2
 
@@ -29,6 +30,10 @@ The JSON on stdout is that of the official KorQuAD 1.0 script, to the last bit; 
 the KorQuAD 2.0 script, with Beautiful Soup and lxml. With --trim-particles
 there are two lines: the scores of the predictions as they are, then trimmed.
 A question without a prediction scores 0; the first ones are named on stderr, all are counted.
+--open is for answers from an index: it adds recall@1, @5, @10 and the mean reciprocal rank (mrr) of the
+passages that `komrc predict --index` wrote. A passage is right if it has a reference answer and, if the
+question has a context, is a part of that context. DATA needs no contexts.
+
 Neither offsets nor titles are checked: every question that the official script scores is scored.
 """
 _NAMED = 20  # questions without a prediction
@@ -76,6 +81,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="the same as --metric korquad2: DATA has the layout of KorQuAD 2.0 or 2.1",
     )
     parser.add_argument(
+        "--open",
+        action="store_true",
+        help="also score the passages that were found: for answers from an index",
+    )
+    parser.add_argument(
         "--trim-particles",
         choices=("kiwi",),
         help="also score the predictions without the particles at their ends (needs kiwipiepy)",
@@ -103,6 +113,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the scores as JSON, a line for each form of the answers."""
     if (args.predictions is None) == (args.model is None):
         raise UsageError("give either PREDICTIONS or --model", where="komrc evaluate")
+    if args.open:
+        _check_open(args)
     if args.na_prob_file is not None and args.metric != "squad2":
         raise UsageError(
             f"no-answer scores mean nothing to the metric {args.metric}",
@@ -128,6 +140,11 @@ def run(args: argparse.Namespace) -> int:
         )
     no_answer = evaluation.load_no_answer_scores(args.na_prob_file) if args.na_prob_file else None
     _name_missing(evaluation.missing(examples, predictions))
+
+    if args.open:
+        passages = evaluation.load_passages(args.predictions)
+        print(json.dumps(evaluation.evaluate_open(examples, predictions, passages)))
+        return 0
 
     def show(answers: Mapping[str, str]) -> None:
         scores = evaluation.evaluate(
@@ -163,3 +180,19 @@ def _name_missing(missing: list[str]) -> None:
         print(f"Unanswered question {name} will receive score 0.", file=sys.stderr)
     if len(missing) > _NAMED:
         print(f"… and {len(missing) - _NAMED:,} more: {len(missing):,} in all.", file=sys.stderr)
+
+
+def _check_open(args: argparse.Namespace) -> None:
+    """Raises UsageError for an option that --open has no use for."""
+    others = {
+        "--model": args.model,
+        "--trim-particles": args.trim_particles,
+        "--metric": args.metric if args.metric != "korquad" else None,
+    }
+    for option, value in others.items():
+        if value is not None:
+            raise UsageError(
+                "can't be used with --open, which scores what `komrc predict --index` wrote",
+                where=option,
+                fix="leave it out",
+            )

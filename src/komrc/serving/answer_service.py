@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from komrc import long_texts
 from komrc.config import ReaderConfig, WindowConfig
 from komrc.errors import EngineError, InputError, KomrcError, UsageError
 from komrc.reader import EncodedBatch, Prediction, Reader
@@ -182,8 +183,8 @@ class AnswerService:
                     longest = max(pairs, key=lambda one: len(one.context)).context_at
                     alone = pace.seconds_alone(encoded.windows.lengths.tolist())
                     if alone > _REJECTED_ABOVE * limit:
-                        characters = sum(len(one.context) for one in pairs)
-                        return too_long(limit, _rounded(_ADVISED * characters * limit / alone), longest)
+                        read = (min(len(one.context), long_texts.LONG) for one in pairs)
+                        return too_long(limit, _rounded(_ADVISED * sum(read) * limit / alone), longest)
                     if loop.time() + pace.seconds_shared(rest, present) > (deadline.when() or 0):
                         return too_busy(limit, self._batcher.retry_after(), longest)
                     return None
