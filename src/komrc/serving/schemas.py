@@ -105,7 +105,7 @@ class PredictParameters(Lenient):
 
     top_k: Annotated[int, Field(ge=1)] | None = Field(default=None, description="answers for each pair (1)")
     topk: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="the old name of top_k", deprecated=True
+        default=None, description="the old name of top_k", json_schema_extra={"deprecated": True}
     )
     doc_stride: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="tokens two windows share"
