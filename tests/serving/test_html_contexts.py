@@ -7,6 +7,7 @@ import json
 import pytest
 from fake_server import make_reader
 
+from komrc.errors import MissingPackageError
 from komrc.html import HtmlView, html_answer
 
 HTML = (
@@ -81,3 +82,13 @@ def test_long_pages_are_refused_before_they_are_parsed(client):
 
 def test_another_format_is_refused(client):
     assert ask(client(), format="markdown").status_code == 422
+
+
+def test_without_the_parser_the_error_names_the_extra(client, monkeypatch):
+    def missing(*_, **__):
+        raise MissingPackageError("reading HTML needs turbohtml", fix="run pip install 'komrc[html]'")
+
+    monkeypatch.setattr("komrc.html.tree.require", missing)
+    reply = ask(client())
+    assert (reply.status_code, reply.json()["field"]) == (422, "format")
+    assert "komrc[html]" in reply.json()["error"]
