@@ -187,3 +187,28 @@ def test_without_torch_it_says_what_to_install(
     assert main(["demo", "--output", str(tmp_path / "model")]) == 8
     assert "pip install 'komrc[train]'" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
+
+
+def test_the_packages_own_data_are_trained_with_the_settings_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run ends before the training, whose options are looked at."""
+    from komrc.training import train as module
+    from komrc.training.options import TrainingOptions
+
+    seen: list[TrainingOptions] = []
+
+    class Stopped:
+        exit_code = 130
+
+    monkeypatch.setattr(module, "train", lambda options: seen.append(options) or Stopped())
+    monkeypatch.delenv("KOMRC_DATA", raising=False)
+    assert main(["demo", "--output", str(tmp_path / "model"), "--max-steps", "7"]) == 130
+    assert seen[0].train_file == (str(hub.demo_data("train")),)
+    assert seen[0].version_2_with_negative and seen[0].null_score_diff_threshold == 0
+    assert seen[0].max_steps == 7
+    out = capsys.readouterr().out
+    assert "며칠 동안 빌릴 수 있어? → 14일" in out
+    assert "주차 요금은 얼마인가요? → not in there, right" in out
+    train = next(line for line in out.splitlines() if " train --config " in line)
+    build_parser(["train"]).parse_args(shlex.split(train.strip().removeprefix("$ "))[1:])
