@@ -23,6 +23,7 @@ def test_exported_members() -> None:
         "AsyncClient",
         "Client",
         "DataError",
+        "DocumentAnswer",
         "EngineError",
         "Example",
         "Gold",

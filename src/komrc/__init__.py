@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from komrc.asking import DocumentAnswer
     from komrc.client import AsyncClient, Client
     from komrc.data import Page, from_dataset, load_korquad2, load_squad, to_dataset
     from komrc.errors import (
@@ -37,6 +38,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "DataError",
+    "DocumentAnswer",
     "EngineError",
     "Example",
     "Gold",
@@ -70,6 +72,7 @@ __all__ = [
 
 # Imported at first use: `import komrc` is fast, and needs neither torch nor transformers.
 _EXPORTS = {
+    "komrc.asking": ("DocumentAnswer",),
     "komrc.client": ("AsyncClient", "Client"),
     "komrc.data": ("Page", "from_dataset", "load_korquad2", "load_squad", "to_dataset"),
     "komrc.errors": (

@@ -9,7 +9,7 @@ SUMMARIES = {
     "train": "fine-tune an encoder on KorQuAD-format data, with official EM and F1 while it trains",
     "predict": "answer every question of a data file",
     "evaluate": "score predictions as the official KorQuAD 1.0 script does",
-    "ask": "answer one question on a text",
+    "ask": "answer one question on a text, or from an index",
     "index": "index documents, so that they can be searched and asked",
     "search": "find the passages of an index that match a question",
     "serve": "answer over HTTP, with a page to try it",
