@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults import kill_points
+from support.faults import in_child, kill_points
 
 from komrc import Index
 from komrc.index import catalog, tantivy_store, updating
@@ -66,8 +66,6 @@ POINTS = [
 def test_killed_between_the_catalog_and_the_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: type, name: str, call: int, after: bool
 ) -> None:
-    from faults import in_child
-
     monkeypatch.setattr(updating, "_DOCUMENTS", 5)
     source, output = tmp_path / "a.jsonl", tmp_path / "an.index"
     write_records(source, range(20), "처음")
