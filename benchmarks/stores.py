@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
@@ -92,7 +93,7 @@ class Fts5:
         self.db = sqlite3.connect(folder / "fts5.sqlite")
         # Terms become words of letters, since FTS5's tokenizers cut at "^" and "+".
         self.db.execute(
-            "CREATE VIRTUAL TABLE t USING fts5(terms, content='', detail='none', "
+            "CREATE VIRTUAL TABLE t USING fts5(terms, content='', "
             "tokenize=\"unicode61 remove_diacritics 0 tokenchars '^+_'\")"
         )
 
@@ -162,7 +163,7 @@ class Milvus:
         schema.add_field("number", DataType.INT64, is_primary=True)
         schema.add_field(
             "terms", DataType.VARCHAR, max_length=65535, enable_analyzer=True,
-            analyzer_params={"tokenizer": "whitespace"},
+            analyzer_params={"tokenizer": "standard"},  # the small edition has no "whitespace"
         )  # fmt: skip
         schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
         schema.add_function(
@@ -172,13 +173,18 @@ class Milvus:
         index = self.client.prepare_index_params()
         index.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25")
         self.client.create_collection("t", schema=schema, index_params=index)
-        rows = ({"number": number, "terms": text} for number, text in enumerate(texts))
+        rows = ({"number": n, "terms": self._words(text.split())} for n, text in enumerate(texts))
         while batch := [row for _, row in zip(range(500), rows, strict=False)]:
             self.client.insert("t", batch)
 
     def search(self, terms: Sequence[str]) -> list[int]:
-        found = self.client.search("t", data=[" ".join(terms)], anns_field="sparse", limit=TOP)
+        found = self.client.search("t", data=[self._words(terms)], anns_field="sparse", limit=TOP)
         return [hit["number"] if "number" in hit else hit["id"] for hit in found[0]]
+
+    @staticmethod
+    def _words(terms: Sequence[str]) -> str:
+        """Terms as words that its tokenizer does not cut."""
+        return " ".join(f"t{zlib.crc32(term.encode()):x}" for term in terms)
 
 
 ENGINES: dict[str, Any] = {

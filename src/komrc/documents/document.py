@@ -54,7 +54,7 @@ class Unread:
 
     Args:
         source: the path of the file.
-        reason: one sentence: what is wrong, and what to do about it.
+        reason: what is wrong, and what to do about it. It continues the path, as in "is empty".
     """
 
     source: str

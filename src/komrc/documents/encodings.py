@@ -36,8 +36,9 @@ def decode(data: bytes, *, declared: str | None = None) -> str:
     if b"\x00" in data:
         return _utf16_without_mark(data)
     for encoding in (declared, "cp949", "johab"):
-        if encoding and (text := _strict(data, encoding)) and (encoding == declared or _is_korean(text)):
-            return _checked(text)
+        decoded = _strict(data, encoding) if encoding else None
+        if decoded and (encoding == declared or _is_korean(decoded)):
+            return _checked(decoded)
     for encoding in ("utf-8-sig", "cp949"):  # a file with a few damaged bytes
         text = data.decode(encoding, "replace")
         if text.count("\ufffd") * _MOST_DAMAGE <= len(text) and _is_korean(text):

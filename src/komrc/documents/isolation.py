@@ -23,8 +23,12 @@ from komrc.documents.kinds import Kind
 from komrc.documents.limits import Limits
 from komrc.errors import DataError
 
-SAVE_AGAIN = "open it in its program and save it again"
+_SAVE_AGAIN = "open it in its program and save it again"
 _PACKAGE_FOLDER = Path(__file__).parents[2]
+
+
+class _EndedError(DataError):
+    """The process ended, or has no memory left."""
 
 
 class IsolatedReader:
@@ -51,35 +55,52 @@ class IsolatedReader:
 
     def read(self, path: Path, kind: Kind) -> Iterator[Extracted | DataError]:
         """What ``kind``'s reader yields for the file. Raises DataError."""
+        if self._process is not None and self._process.poll() is not None:
+            self.close()
+        is_new = self._process is None
+        count = 0
+        try:
+            for result in self._read(path, kind):
+                count += 1
+                yield result
+        except _EndedError:
+            if is_new or count:
+                raise
+            yield from self._read(
+                path, kind
+            )  # what earlier files left in the memory may have been the reason
+
+    def _read(self, path: Path, kind: Kind) -> Iterator[Extracted | DataError]:
         process = self._process or self._start()
         assert process.stdin is not None
         finished = False
         try:
+            request = json.dumps({"path": os.fspath(path), "module": kind.module})
             try:
-                request = json.dumps({"path": os.fspath(path), "module": kind.module})
                 process.stdin.write(request.encode() + b"\n")
                 process.stdin.flush()
             except OSError as error:
-                raise DataError("could not be read: its reader ended", fix="try again") from error
+                raise _EndedError("can't be read: its reader ended", fix="try again") from error
             while (reply := self._reply(process)) is not None:
-                finished = reply.get("again", True)
                 if "error" in reply:
-                    raise DataError(reply["error"], fix=reply["fix"])
+                    finished = not reply["is_memory"]
+                    error_class = _EndedError if reply["is_memory"] else DataError
+                    raise error_class(reply["error"], fix=reply["fix"])
                 if "refused" in reply:
                     yield DataError(reply["refused"], where=reply["where"], fix=reply["fix"])
                 else:
                     blocks = tuple(Block(*block) for block in reply["blocks"])
                     yield Extracted(reply["title"], reply["text"], blocks, reply["record"])
-                finished = False
             finished = True
         finally:
-            if not finished:  # it still reads this file, or is in doubt
+            if not finished:  # it is still reading this file, or it ended
                 self.close()
 
     def _start(self) -> subprocess.Popen[bytes]:
         paths = [str(_PACKAGE_FOLDER), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "komrc.documents.worker", json.dumps(asdict(self._limits))],
+            # -P: a module in the current folder, which may be the folder of documents, is never imported.
+            [sys.executable, "-P", "-m", "komrc.documents.worker", json.dumps(asdict(self._limits))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -111,4 +132,4 @@ class IsolatedReader:
                 f"was not read within {self._limits.seconds:g} seconds",
                 fix="raise the limit, or split the file",
             )
-        raise DataError("is damaged, or needs too much memory: its reader crashed", fix=SAVE_AGAIN)
+        raise _EndedError("is damaged, or needs too much memory: its reader crashed", fix=_SAVE_AGAIN)

@@ -134,7 +134,8 @@ def _refuse_binary(path: Path, head: bytes) -> None:
     if head.startswith(b"HWP Document File"):
         raise DataError("is an HWP document of version 3", fix="save it as HWPX or HWP 5")
     if found := text_files.binary_format(head, path.name):
-        raise _archive(found.name) if found.fix.startswith("unpack") else DataError(f"is {found.name}")
+        is_archive = found.fix.startswith("unpack")
+        raise _archive(found.name) if is_archive else DataError(f"is {found.name}", fix=found.fix)
 
 
 def _in_zip(path: Path, named: Kind | None, limits: Limits) -> Kind:

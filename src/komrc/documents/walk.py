@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -34,7 +34,7 @@ def walk(paths: Iterable[Path], limits: Limits) -> Iterator[File | Unread]:
     given = [Path(path) for path in paths]
     seen: set[str] = set()
     for root in given:
-        for entry in _below(root, root.is_dir() and len(given) == 1, limits):
+        for entry in _below(root, len(given) == 1, limits):
             if isinstance(entry, File) and len(given) > 1:
                 real = os.path.realpath(entry.path)
                 if real in seen:  # a file may be given and be in a given folder, too
@@ -43,11 +43,11 @@ def walk(paths: Iterable[Path], limits: Limits) -> Iterator[File | Unread]:
             yield entry
 
 
-def _below(root: Path, is_only_folder: bool, limits: Limits) -> Iterator[File | Unread]:
-    if not root.is_dir():
+def _below(root: Path, is_only_path: bool, limits: Limits) -> Iterator[File | Unread]:
+    if not _is_true(root.is_dir):
         if not os.path.lexists(root):
             yield Unread(_shown(root), "does not exist. Check the path")
-        elif not root.exists():
+        elif root.is_symlink() and not _is_true(root.exists):
             yield Unread(_shown(root), "is a link to a file that does not exist")
         else:
             yield File(root, _printable(root.as_posix()), named=True)
@@ -56,16 +56,16 @@ def _below(root: Path, is_only_folder: bool, limits: Limits) -> Iterator[File | 
     stack: list[tuple[Path, int]] = [(root, 0)]
     while stack:
         path, depth = stack.pop()
-        if path != root and path.is_symlink():
+        if path != root and _is_true(path.is_symlink):
             target = os.path.realpath(path)
             if target != real_root and not target.startswith(real_root.rstrip(os.sep) + os.sep):
                 yield Unread(_shown(path), "is a link out of the folder. Give its target itself")
-            elif not path.exists():
+            elif not _is_true(path.exists):
                 yield Unread(_shown(path), "is a link to a file that does not exist")
             continue
-        if not path.is_dir():
+        if not _is_true(path.is_dir):
             inside = path.relative_to(root).as_posix()
-            yield File(path, _printable(inside if is_only_folder else path.as_posix()), named=False)
+            yield File(path, _printable(inside if is_only_path else path.as_posix()), named=False)
             continue
         if depth > limits.folder_depth:
             yield Unread(_shown(path), f"is more than {limits.folder_depth} folders deep. Give it itself")
@@ -76,6 +76,14 @@ def _below(root: Path, is_only_folder: bool, limits: Limits) -> Iterator[File | 
             yield Unread(_shown(path), f"can't be opened ({error.strerror}). Check its permissions")
             continue
         stack += [(entry, depth + 1) for entry in inside_folder if not _is_skipped(entry.name)]
+
+
+def _is_true(check: Callable[[], bool]) -> bool:
+    """The result of a check of a path; False without the permission for it, which reading it reports."""
+    try:
+        return check()
+    except OSError:
+        return False
 
 
 def _is_skipped(name: str) -> bool:

@@ -59,10 +59,10 @@ def _answer(path: Path, module: str, limits: Limits, replies: BinaryIO) -> None:
             else:
                 reply({"refused": extracted.what, "where": extracted.where, "fix": extracted.fix})
     except MemoryError:
-        reply({"error": "needs too much memory to be read", "fix": "split it", "again": False})
+        reply({"error": "needs too much memory to be read", "fix": "split it", "is_memory": True})
     except BaseException as error:  # a library written in Rust raises its panics as BaseException
         refusal = unreadable(error)
-        reply({"error": refusal.what, "fix": refusal.fix})
+        reply({"error": refusal.what, "fix": refusal.fix, "is_memory": False})
     else:
         reply(None)
 

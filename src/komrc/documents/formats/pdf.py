@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,8 +22,9 @@ from komrc.documents.statutes import heading_at
 from komrc.errors import DataError
 
 _LARGER_GAP = 1.3  # times the usual distance of lines
-_OTHER_SIZE = 1.12  # times the letters' height
+_OTHER_SIZE = 1.15  # times the height of the letters
 _HEADING_SIZE = 1.15
+_SAMPLED = 8  # letters of a line whose boxes are looked at
 _LONGEST_HEADING = 80  # characters
 _ITEM = re.compile(r"[□■○●◦◇◆▶▷•※①-⑳❶-❿ㅇ]|[-–] |\(\d{1,2}\)|\d{1,2}[.)] |[가-하][.)] |제\s?\d+\s?[장절조]\b")
 _NO_TITLE = re.compile(
@@ -34,10 +36,9 @@ _SENTENCE_END = re.compile(r"[.?!]$|[.?!][\"'”’)]$")
 @dataclass(slots=True)
 class _Line:
     text: str
-    left: float
-    right: float
-    bottom: float
-    size: float  # height of the first letter's box, in points
+    right: float  # in points, from the left of the page
+    bottom: float  # from its bottom
+    size: float  # the usual height of a letter's box
 
 
 @dataclass(slots=True)
@@ -96,9 +97,11 @@ def _lines(document: Any, number: int) -> Iterator[_Line]:
         if at == count or codes[at] in (0x0A, 0x0D):
             visible = [place for place in range(begin, at) if not chr(codes[place]).isspace()]
             if visible and (text := _text(codes[begin:at])):
-                left, bottom, _, top = text_page.get_charbox(visible[0], loose=True)
-                right = text_page.get_charbox(visible[-1], loose=True)[2]
-                yield _Line(text, left, right, bottom, max(0.1, top - bottom))
+                # A line may have letters of several fonts, whose boxes differ in height.
+                sample = visible[:: max(1, len(visible) // _SAMPLED)]
+                boxes = [text_page.get_charbox(place, loose=True) for place in (*sample, visible[-1])]
+                size = median(top - bottom for _, bottom, _, top in boxes)
+                yield _Line(text, boxes[-1][2], median(box[1] for box in boxes), max(0.1, size))
             begin = at + 1
     text_page.close()
     page.close()
@@ -112,7 +115,7 @@ def _text(codes: list[int]) -> str:
 
 def _paragraphs(lines: Iterator[_Line], page: int) -> Iterator[_Paragraph]:
     ordered = list(lines)
-    steps = [above.bottom - line.bottom for above, line in zip(ordered, ordered[1:], strict=False)]
+    steps = [above.bottom - line.bottom for above, line in pairwise(ordered)]
     usual = median([step for step in steps if step > 0] or [0])
     margin = max((line.right for line in ordered), default=0)
     current: list[_Line] = []

@@ -12,7 +12,7 @@ from komrc.data.strict_json import SeveralValuesError
 from komrc.documents.builder import Extracted, clean, too_long
 from komrc.documents.formats import html, txt
 from komrc.documents.limits import Limits
-from komrc.errors import DataError, Problem, StorageError
+from komrc.errors import DataError, Problem, StorageError, require
 
 TEXT_KEYS = ("text", "context", "contents", "content", "body")
 _ROWS_FORM = 'give each document an object such as {"id": "…", "title": "…", "text": "…"}'
@@ -48,11 +48,9 @@ def _rows(rows: Iterator[tables.Row], limits: Limits) -> Iterator[Extracted | Da
     reader = _Records(limits)
     for number, (_, where, row) in enumerate(rows, 1):
         if isinstance(row, Problem):
-            yield DataError(row.what, where=where, fix=row.fix)
-        elif "paragraphs" in row or "data" in row:
-            yield from _json(row, limits)
+            yield DataError(f"is {row.what}", where=where, fix=_ROWS_FORM)
         else:
-            yield from reader.record(row, str(number), where)
+            yield from reader.article(row, str(number), where)
 
 
 def _json(value: Any, limits: Limits) -> Iterator[Extracted | DataError]:
@@ -62,20 +60,7 @@ def _json(value: Any, limits: Limits) -> Iterator[Extracted | DataError]:
     if not isinstance(articles, list):
         raise DataError("has no documents", fix=_ROWS_FORM)
     for number, article in enumerate(articles):
-        where = f"$.data[{number}]"
-        if not isinstance(article, dict):
-            yield DataError("is no object", where=where, fix=_ROWS_FORM)
-        elif isinstance(article.get("paragraphs"), list):
-            title = _text(article, TITLE_KEYS)
-            for at, paragraph in enumerate(article["paragraphs"]):
-                place = f"{where}.paragraphs[{at}]"
-                if isinstance(paragraph, dict):
-                    named = {"title": title} | {key: paragraph[key] for key in TEXT_KEYS if key in paragraph}
-                    yield from reader.record(named, f"{number}-{at}", place)
-                else:
-                    yield DataError("is no object", where=place, fix=_ROWS_FORM)
-        else:
-            yield from reader.record(article, str(number), where)
+        yield from reader.article(article, str(number), f"$.data[{number}]")
 
 
 class _Records:
@@ -86,11 +71,28 @@ class _Records:
         self._contexts: set[int] = set()
         self._ids: set[str] = set()
 
+    def article(self, article: Any, number: str, where: str) -> Iterator[Extracted | DataError]:
+        """The documents of an article's paragraphs, or of a record."""
+        if not isinstance(article, dict):
+            yield DataError("is no object", where=where, fix=_ROWS_FORM)
+        elif isinstance(article.get("paragraphs"), list):
+            title = _text(article, TITLE_KEYS)
+            for at, paragraph in enumerate(article["paragraphs"]):
+                place = f"{where}.paragraphs[{at}]"
+                if isinstance(paragraph, dict):
+                    named = {"title": title} | {key: paragraph[key] for key in TEXT_KEYS if key in paragraph}
+                    yield from self.record(named, f"{number}-{at}", place)
+                else:
+                    yield DataError("is no object", where=place, fix=_ROWS_FORM)
+        else:
+            yield from self.record(article, number, where)
+
     def record(self, row: dict[str, Any], number: str, where: str) -> Iterator[Extracted | DataError]:
         """The document of one record, none if an earlier record has the same context."""
         title = _text(row, TITLE_KEYS)
         is_question = "question" in row or "qas" in row
         if isinstance(page := row.get("raw_html"), str) and is_question:  # KorQuAD 2
+            require("lxml", extra="documents", purpose="reading HTML", where=where)
             try:
                 yield html.extract(page, self._limits, title=title, record=self._id(row, number, False))
             except DataError as error:

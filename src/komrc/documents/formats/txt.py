@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from komrc.documents.builder import Extracted, clean, one_line, paragraph_blocks, too_long
+from komrc.documents.document import Block
 from komrc.documents.encodings import decode
 from komrc.documents.limits import Limits
 
@@ -23,7 +24,7 @@ def read(path: Path, limits: Limits) -> Iterator[Extracted]:
 
 def extract(text: str, *, title: str = "", record: str = "") -> Extracted:
     """A text as a document; it stays as it is."""
-    blocks = []
+    blocks: list[Block] = []
     start = 0
     for gap in _EMPTY_LINES.finditer(text):
         blocks += paragraph_blocks(text, start, gap.start())
