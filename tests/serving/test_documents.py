@@ -241,11 +241,16 @@ def test_an_index_that_was_built_anew_is_opened_again(web, folder, caplog):
 
 def test_a_file_is_added_and_found(open_web, folder):
     reply = upload(open_web, "주차 안내.txt", "주차장은 지하 3층이다.".encode("cp949"))
-    assert reply.json() == {"name": "주차 안내.txt", "added": 1, "replaced": 0, "removed": 0, "unread": []}
+    assert reply.json() == {
+        **{"name": "주차 안내.txt", "documents": 1, "unread": []},
+        **{"added": 1, "replaced": 0, "removed": 0},
+    }
     answer = open_web.post("/v1/ask", json={"question": "주차장은 몇 층?"}).json()["answers"][0]
     assert answer["document"] == "uploads/주차 안내.txt"
     assert answer["passage"]["title"] == "주차 안내"
     assert documents(open_web) == 4
+    same = upload(open_web, "주차 안내.txt", "주차장은 지하 3층이다.".encode("cp949")).json()
+    assert (same["documents"], same["added"], same["replaced"]) == (1, 0, 0)
     again = upload(open_web, "주차 안내.txt", "주차장은 지하 4층이다.".encode()).json()
     assert (again["added"], again["replaced"]) == (0, 1)
     text = open_web.get("/v1/documents/text", params={"document": "uploads/주차 안내.txt"}).json()["text"]

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import unicodedata
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from komrc import storage
@@ -25,6 +26,14 @@ LONGEST_LABEL = 255  # characters
 _LONGEST_NAME = 60  # characters; at most 240 bytes
 _LONGEST_ENDING = 16
 _KEPT = " -_.()"  # in names, beside letters and digits
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """What adding a file did; ``documents``: how many of the file are in the index now."""
+
+    changes: Changes
+    documents: int
 
 
 def label_of(name: str) -> str:
@@ -55,11 +64,11 @@ def has(folder: Path, label: str) -> bool:
     return _place(folder, label).exists()
 
 
-def add(folder: Path, label: str, content: bytes, limits: Limits) -> Changes:
+def add(folder: Path, label: str, content: bytes, limits: Limits) -> Uploaded:
     """Keep an uploaded file and add its documents to the index; their ids begin with ``uploads/LABEL``.
 
     A file that gives no document is not kept, and an earlier one with the same label stays; the reasons are
-    in ``Changes.unread``. Raises StorageError, also if another process writes to the index.
+    in ``changes.unread``. Raises StorageError, also if another process writes to the index.
     """
     path = _place(folder, label)
     earlier = path.read_bytes() if path.exists() else None
@@ -72,17 +81,17 @@ def add(folder: Path, label: str, content: bytes, limits: Limits) -> Changes:
             forget(store, [stored.source])  # the index's folder was moved since
         files = [File(path, id_, named=True)]
         changes = add_files(store, files, report=unread.append, limits=limits)
-        if any(True for _ in store.documents_of(str(path))):
-            return changes
+        if documents := sum(1 for _ in store.documents_of(str(path))):
+            return Uploaded(changes, documents)
         if earlier is not None:
             storage.write_bytes(path, earlier)
             add_files(store, files, report=unread.append, limits=limits)
-            return Changes(unread=changes.unread)
+            return Uploaded(Changes(unread=changes.unread), sum(1 for _ in store.documents_of(str(path))))
         forget(store, [str(path)])
         path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             path.parent.rmdir()
-    return changes
+        return Uploaded(changes, 0)
 
 
 def _place(folder: Path, label: str) -> Path:

@@ -16,7 +16,7 @@ from komrc.errors import InputError
 from komrc.index import Hit, uploads
 from komrc.index.index import IndexInfo
 from komrc.index.store import BusyError
-from komrc.index.updating import Changes
+from komrc.index.uploads import Uploaded
 from komrc.reader import Prediction
 from komrc.serving.answer_service import AnswerService, check_text
 from komrc.serving.errors import index_busy, past_deadline, too_many_uploads
@@ -119,18 +119,18 @@ class DocumentService:
         """How much the index contains. Raises RejectedError."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._index.info)
 
-    async def add(self, name: str, content: bytes) -> tuple[str, Changes]:
+    async def add(self, name: str, content: bytes) -> tuple[str, Uploaded]:
         """Add a file to the index; returns its label and what has changed.
 
         Raises InputError for a name that can't be a file's, RejectedError if the index is full or another
         process is writing to it.
         """
         label = uploads.label_of(name)
-        changes = await asyncio.get_running_loop().run_in_executor(self._writing, self._add, label, content)
-        self._metrics.uploads.labels("indexed" if changes.added or changes.replaced else "unread").inc()
-        return label, changes
+        uploaded = await asyncio.get_running_loop().run_in_executor(self._writing, self._add, label, content)
+        self._metrics.uploads.labels("unread" if uploaded.changes.unread else "indexed").inc()
+        return label, uploaded
 
-    def _add(self, label: str, content: bytes) -> Changes:
+    def _add(self, label: str, content: bytes) -> Uploaded:
         options, folder = self._options, self._index.folder
         if uploads.count(folder) >= options.max_uploads and not uploads.has(folder, label):
             raise too_many_uploads(options.max_uploads)

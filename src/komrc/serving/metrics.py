@@ -60,7 +60,7 @@ class Metrics:
         )
         self.uploads = Counter(
             "komrc_uploads", "Files that were sent for the index", ["result"], registry=r
-        )  # result: indexed, unread
+        )  # result: indexed; unread, also if only a part of it was
         self.cache = Counter(
             "komrc_answer_cache", "Pairs looked up among remembered answers", ["result"], registry=r
         )

@@ -11,7 +11,7 @@ from fastapi import Body, FastAPI, Query, Request
 from komrc.asking import DocumentAnswer
 from komrc.documents.kinds import KINDS
 from komrc.index import Hit, Passage
-from komrc.index.updating import Changes
+from komrc.index.uploads import Uploaded
 from komrc.serving.document_service import AskResult
 from komrc.serving.guard import UPLOAD_PATH
 from komrc.serving.schemas import (
@@ -114,8 +114,7 @@ def add_document_routes(app: FastAPI, state: AppState) -> None:
         Only for servers that were started with --allow-upload.
         """
         service = state.require_index()
-        label, changes = await service.add(name, await request.body())
-        return _uploaded(label, changes)
+        return _uploaded(*await service.add(name, await request.body()))
 
 
 def _to_response(result: AskResult, seconds: float) -> AskResponse:
@@ -192,7 +191,7 @@ def _upload_limits(state: AppState) -> UploadLimits:
     )
 
 
-def _uploaded(label: str, changes: Changes) -> UploadResponse:
+def _uploaded(label: str, uploaded: Uploaded) -> UploadResponse:
     """Reasons may name the file's path on the server: the client gets its label."""
 
     def named(source: str, reason: str) -> UnreadFile:
@@ -200,8 +199,10 @@ def _uploaded(label: str, changes: Changes) -> UploadResponse:
             name=label, reason=reason.replace(source, label).replace(PurePath(source).name, label)
         )
 
+    changes = uploaded.changes
     return UploadResponse(
         name=label,
+        documents=uploaded.documents,
         added=changes.added,
         replaced=changes.replaced,
         removed=changes.removed,

@@ -329,8 +329,9 @@ class UploadResponse(BaseModel):
     """What became of a file."""
 
     name: str = Field(description="the file's label; its document has the id uploads/NAME")
+    documents: int = Field(description="documents of this file that are in the index now")
     added: int = Field(description="documents that are new; a file of records has many")
-    replaced: int = Field(description="documents that an earlier file of this name had, too")
+    replaced: int = Field(description="documents that have changed since an earlier file of this name")
     removed: int = Field(description="documents that only an earlier file of this name had")
     unread: list[UnreadFile] = Field(description="at most 20")
 
