@@ -234,8 +234,10 @@ class DocumentPlace(BaseModel):
 class PassageView(DocumentPlace):
     """A passage of a document."""
 
+    id: int = Field(description="its number in the index; another one when the document is indexed again")
     title: str = Field(description="of the document")
     heading: str = Field(description="the headings that it is below, with ' > ' between them")
+    header: str = Field(description="the first row of the table in which the passage begins, or empty")
     text: str
 
 
