@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import logging
 import shutil
 import threading
+import time
 
 import pytest
 from support.fake_server import make_reader
@@ -368,3 +371,47 @@ def test_metrics_count_searches_and_files(open_web):
     assert 'komrc_uploads_total{result="indexed"} 1.0' in text
     assert 'komrc_uploads_total{result="unread"} 1.0' in text
     assert 'route="/v1/search"' in text
+
+
+# --- over a socket ---
+
+
+def send(program, pieces, **headers):
+    """The status of an upload whose body comes in pieces; each piece is bytes or a number of seconds."""
+    connection = http.client.HTTPConnection(program.host, program.port, timeout=60)
+
+    def body():
+        for piece in pieces:
+            if isinstance(piece, bytes):
+                yield piece
+            else:
+                time.sleep(piece)
+
+    with contextlib.suppress(ConnectionError):  # the server may have answered and closed
+        connection.request(
+            "POST", "/v1/documents?name=a.txt", body(), {**BYTES, **headers}, encode_chunked=True
+        )
+    reply = connection.getresponse()
+    return reply.status, json.loads(reply.read())
+
+
+def test_a_large_file_may_arrive_slowly_but_not_stop(programs, folder):
+    server = programs("--index", str(folder), "--allow-upload", "--body-timeout", "3")
+    part = "주차장은 지하 3층이다. ".encode() * 30_000  # just under a megabyte
+    status, body = send(server, [part, part, 1.5, part, part, 1.5, part, part])
+    assert (status, body["documents"]) == (200, 1), body
+    status, body = send(server, [b"a", 4.0, b"b"])
+    assert (status, body["code"]) == (408, "body_timeout")
+
+
+def test_a_file_that_is_refused_is_not_read(programs, folder):
+    server = programs("--index", str(folder), "--allow-upload", "--max-upload-bytes", "1000")
+    assert send(server, [b"a" * 600] * 3)[1]["code"] == "too_large"
+    closed = programs("--index", str(folder))
+    assert send(closed, [b"a" * 600] * 3)[1]["code"] == "upload"
+
+
+def test_a_foreign_page_can_not_add_files(open_web):
+    reply = upload(open_web, "a.txt", "글".encode(), origin="http://evil.example")
+    assert (reply.status_code, reply.json()["code"]) == (403, "origin")
+    assert documents(open_web) == 3
