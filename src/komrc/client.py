@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, Self, TypedDict, Unpack, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, cast, get_args
 
 import httpx
 
 from komrc.errors import InputError, KomrcError, ServerError
 from komrc.types import Answer, Span
+
+if TYPE_CHECKING:
+    from komrc.asking import DocumentAnswer
+    from komrc.index import Hit, Passage
 
 DEFAULT_URL = "http://localhost:8888"
 DEFAULT_TIMEOUT = 60.0  # seconds without a byte from the server
@@ -19,7 +23,8 @@ ServerState = Literal["ready", "loading", "draining"]
 Progress = Callable[[int, int], None]
 """Called with the number of windows that are done and the number of all windows."""
 
-_ANSWERS, _READY = "v1/answers", "ready"
+_ANSWERS, _ASK, _SEARCH, _READY = "v1/answers", "v1/ask", "v1/search", "ready"
+_ANSWER_FIELDS = ("text", "document", "start", "end", "page", "line", "score", "sentence", "sentence_start")
 _STREAM = "application/x-ndjson"
 _TIMEOUT, _UNREACHABLE, _FOREIGN = "timeout", "unreachable", "protocol"  # codes of errors without a reply
 
@@ -40,6 +45,19 @@ class AnswerOptions(TypedDict, total=False):
     allow_no_answer: bool | None
     max_answer_tokens: int | None
     on_progress: Progress | None
+
+
+class AskOptions(TypedDict, total=False):
+    """The keyword arguments of ``ask``.
+
+    top_k: answers to return; 1 or more, 5 if left out.
+    passages: passages that the search gives; 1 or more, 10 if left out.
+    allow_no_answer: whether "not in the documents" may be the best answer; None: as the model was trained.
+    """
+
+    top_k: int
+    passages: int
+    allow_no_answer: bool | None
 
 
 class Client:
@@ -105,6 +123,26 @@ class Client:
                     if (answers := _answers_of_line(line, on_progress)) is not None:
                         return answers
         raise _cut_off()
+
+    def ask(self, question: str, **options: Unpack[AskOptions]) -> list[DocumentAnswer]:
+        """The best answers from the server's index of documents, best first, as ``Reader.ask`` gives them.
+
+        Args:
+            question: the question.
+            options: see ``AskOptions``.
+
+        Raises InputError for a question that the server can't read, ServerError as ``answer`` does; its code
+        is "no_index" if the server has no index.
+        """
+        body = _encoded({"question": question, **options})
+        with _translated_errors(self._http.base_url):
+            return _document_answers(self._http.post(_ASK, content=body))
+
+    def search(self, query: str, *, top_k: int = 10) -> list[Hit]:
+        """The passages of the server's index that match best, the best first. Errors: see ``ask``."""
+        body = _encoded({"query": query, "top_k": top_k})
+        with _translated_errors(self._http.base_url):
+            return _hits(self._http.post(_SEARCH, content=body))
 
     def health(self) -> ServerState:
         """Whether the server takes work: "ready", "loading" or "draining" (it is shutting down).
@@ -174,6 +212,18 @@ class AsyncClient:
                         return answers
         raise _cut_off()
 
+    async def ask(self, question: str, **options: Unpack[AskOptions]) -> list[DocumentAnswer]:
+        """See ``Client.ask``."""
+        body = _encoded({"question": question, **options})
+        with _translated_errors(self._http.base_url):
+            return _document_answers(await self._http.post(_ASK, content=body))
+
+    async def search(self, query: str, *, top_k: int = 10) -> list[Hit]:
+        """See ``Client.search``."""
+        body = _encoded({"query": query, "top_k": top_k})
+        with _translated_errors(self._http.base_url):
+            return _hits(await self._http.post(_SEARCH, content=body))
+
     async def health(self) -> ServerState:
         """See ``Client.health``."""
         with _translated_errors(self._http.base_url):
@@ -222,14 +272,19 @@ def _request(
         "allow_no_answer": allow_no_answer,
         "max_answer_tokens": max_answer_tokens,
     }
+    return _encoded(values), on_progress
+
+
+def _encoded(values: Mapping[str, Any]) -> bytes:
+    """A JSON body, UTF-8. Raises InputError."""
     try:
-        return json.dumps(values, ensure_ascii=False).encode(), on_progress
+        return json.dumps(values, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise InputError(
             "the text contains half of a surrogate pair", fix="decode it as UTF-8 or UTF-16 again"
         ) from error
     except (TypeError, ValueError) as error:
-        raise InputError(f"question and context must be text ({error})") from error
+        raise InputError(f"the question and its context must be text ({error})") from error
 
 
 # --- replies -----------------------------------------------------------------------------------------------
@@ -266,6 +321,39 @@ def _answer(value: Mapping[str, Any]) -> Answer:
     whole = value["untrimmed"]
     untrimmed = Span(whole["start"], whole["end"]) if whole else None
     return Answer(value["text"], value["start"], value["end"], value["score"], untrimmed)
+
+
+def _document_answers(response: httpx.Response) -> list[DocumentAnswer]:
+    """The answers in a reply of /v1/ask. Raises the error that it reports."""
+    from komrc.asking import DocumentAnswer, Place
+
+    if response.is_error:
+        raise _error(response)
+    with _parsing():
+        return [
+            DocumentAnswer(
+                passage=None if value["passage"] is None else _passage(value["passage"]),
+                also=tuple(Place(**place) for place in value["also"]),
+                **{name: value[name] for name in _ANSWER_FIELDS},
+            )
+            for value in response.json()["answers"]
+        ]
+
+
+def _hits(response: httpx.Response) -> list[Hit]:
+    """The passages in a reply of /v1/search. Raises the error that it reports."""
+    from komrc.index import Hit
+
+    if response.is_error:
+        raise _error(response)
+    with _parsing():
+        return [Hit(_passage(value["passage"]), value["score"]) for value in response.json()["hits"]]
+
+
+def _passage(value: Mapping[str, Any]) -> Passage:
+    from komrc.index import Passage
+
+    return Passage(**{name: value[name] for name in Passage.__dataclass_fields__})
 
 
 def _state(response: httpx.Response) -> ServerState:

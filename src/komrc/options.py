@@ -248,8 +248,12 @@ def read_environment(cls: type, environment: Mapping[str, str]) -> dict[str, Any
     known = [variable(each.name) for each in options_of(cls)]
     for name in sorted(environment):
         if name.startswith("KOMRC_") and name not in (*known, *OTHER_VARIABLES):
-            near = get_close_matches(name, known, 1)
-            logger.warning("%s is no variable of KoMRC%s", name, f"; is it {near[0]}?" if near else "")
+            # Without the prefix, which makes all names similar.
+            near = get_close_matches(
+                name.removeprefix("KOMRC_").lower(), [each.name for each in options_of(cls)], 1
+            )
+            advice = f"; is it {variable(near[0])}?" if near else ""
+            logger.warning("%s is no variable of KoMRC%s", name, advice)
     texts = ((each, environment.get(variable(each.name), "")) for each in options_of(cls))
     return {each.name: _from_text(each, text) for each, text in texts if text}
 

@@ -93,7 +93,8 @@ def test_every_option_has_a_flag_a_variable_and_help(options, capsys):
     for one in fields(ServeOptions):
         assert flag(one.name) in text
         value = {"engine": "onnx", "cors_origin": "a", "trim_particles": "kiwi"}.get(one.name, "1")
-        assert getattr(options(**{variable(one.name): value}), one.name) is not None
+        given = {"KOMRC_INDEX": "my.index", variable(one.name): value}  # --allow-upload needs an index
+        assert getattr(options(**given), one.name) is not None
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,7 @@ def test_every_option_has_a_flag_a_variable_and_help(options, capsys):
         ([], {"KOMRC_ENGINE": "fast"}),
         ([], {"KOMRC_TRIM_PARTICLES": "mecab"}),
         (["--allowed-hosts", "https://a.example"], {}),
+        (["--allow-upload"], {}),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, arguments, environment):

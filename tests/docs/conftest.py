@@ -29,11 +29,14 @@ def shell_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
 def server_address(
     shell_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """``localhost:PORT`` of a server with the embedded model."""
+    """``localhost:PORT`` of a server with the embedded model and an index that accepts files."""
     pytest.importorskip("fastapi", reason="the serve extra is not installed")
-    log = tmp_path_factory.mktemp("server") / "log"
+    pytest.importorskip("tantivy", reason="the documents extra is not installed")
+    folder = tmp_path_factory.mktemp("server")
+    log = folder / "log"
     with log.open("wb") as stream:
         command = [sys.executable, "-m", "komrc", "serve", "--port", "0"]
+        command += ["--index", str(folder / "my.index"), "--allow-upload"]
         process = subprocess.Popen(command, stderr=stream, env=shell_environment)
     try:
         deadline = time.monotonic() + 300  # a busy machine takes its time

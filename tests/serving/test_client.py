@@ -175,3 +175,56 @@ def test_a_stream_that_ends_early_or_reports_a_failure() -> None:
 
 def test_repr_hides_the_key() -> None:
     assert repr(Client("http://host", api_key="secret")) == "Client('http://host')"
+
+
+# --- documents ---
+
+
+@pytest.fixture(scope="module")
+def index_folder(tmp_path_factory):
+    pytest.importorskip("tantivy", reason="the documents extra is not installed")
+    from komrc.index import Index
+
+    folder = tmp_path_factory.mktemp("index")
+    rules, menu = folder / "휴가.md", folder / "식당.txt"
+    rules.write_text(
+        "# 휴가\n\n| 종류 | 날 |\n|---|---|\n| 연차 | 3일 전 |\n\n연차는 3일 전에 신청한다.\n", "utf-8"
+    )
+    menu.write_text("점심은 12시부터 1시까지이다. 연차와 다르다.\n", "utf-8")
+    Index.build([rules, menu], folder / "my.index").close()
+    return folder / "my.index"
+
+
+def test_ask_and_search_give_what_the_reader_and_the_index_give(programs, index_folder) -> None:
+    from dataclasses import replace
+
+    from support.fake_server import make_reader
+
+    from komrc.index import Index
+
+    server = programs("--index", str(index_folder))
+    question = "연차는 며칠 전에 신청하나?"
+
+    async def both() -> tuple[Any, Any]:
+        async with AsyncClient(server.url) as client:
+            return await client.ask(question, top_k=3, passages=2), await client.search("점심", top_k=1)
+
+    with Client(server.url) as client:
+        answers, hits = client.ask(question, top_k=3, passages=2), client.search("점심", top_k=1)
+        none = client.ask("qqqq")
+    assert asyncio.run(both()) == (answers, hits)
+    with Index.open(index_folder) as index:
+        expected = make_reader().ask(question, index, top_k=3, passages=2)
+        assert [replace(a, score=0.0) for a in answers] == [replace(a, score=0.0) for a in expected]
+        assert [a.score for a in answers] == pytest.approx([a.score for a in expected], rel=1e-4)
+        assert hits == index.search("점심", top_k=1)
+    assert [(answer.text, answer.document, answer.passage) for answer in none] == [("", None, None)]
+
+
+def test_ask_without_an_index_and_with_bad_input(program) -> None:
+    with Client(program.url) as client:
+        with pytest.raises(ServerError, match="--index") as caught:
+            client.ask(QUESTION)
+        assert (caught.value.code, caught.value.http_status) == ("no_index", 404)
+        with pytest.raises(InputError):
+            client.search("\ud800")

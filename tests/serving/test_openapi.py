@@ -48,9 +48,12 @@ POST_ROUTES = [
     "/tokenize",
     "/detokenize",
     "/v1/answers",
+    "/v1/ask",
+    "/v1/search",
+    "/v1/documents",
     "/v2/models/komrc/infer",
 ]
-PLANNED = {200, 400, 404, 405, 406, 408, 413, 415, 422, 429, 503, 504}
+PLANNED = {200, 400, 403, 404, 405, 406, 408, 413, 415, 422, 429, 503, 504}
 
 
 BOUNDS = (

@@ -15,6 +15,7 @@ _EXAMPLES = """\
 examples:
   komrc serve                                    the embedded model on http://127.0.0.1:8888
   komrc serve --model models --port 8000         a folder that training wrote
+  komrc serve --index my.index                   the page also answers from the documents of an index
   KOMRC_API_KEY=secret komrc serve --host 0.0.0.0
   python3 serve.py serve --task question-answering --model models --tokenizer models
 

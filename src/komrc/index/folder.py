@@ -13,6 +13,7 @@ from komrc.errors import StorageError, UsageError
 from komrc.index.bigrams import TERMS_VERSION
 
 NAME = "index.json"
+UPLOADS = "uploads"  # files that have no other place; see uploads.py
 FORMAT = 1  # of the folder; raise it when files or tables change
 
 
@@ -44,6 +45,15 @@ class Sources:
 def below(path: str, folder: str) -> bool:
     """Whether an absolute path is this one or is inside it."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def upload_below(source: str, folder: Path) -> Path | None:
+    """The uploaded file of this index that a source names, also if the folder was moved; None for others."""
+    parts = Path(source).parts[-3:]
+    if len(parts) < 3 or parts[0] != UPLOADS:
+        return None
+    path = Path(os.path.abspath(folder)).joinpath(*parts)  # noqa: PTH100 (resolve follows links)
+    return path if path.is_file() else None
 
 
 def create(folder: Path) -> None:

@@ -10,9 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from komrc.errors import StorageError
 from komrc.index.passages import Passage
 
 K1, B = 1.2, 0.75  # BM25 (Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework", section 3.4)
+
+
+class BusyError(StorageError):
+    """Another process writes to the store."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from komrc import system
 from komrc.errors import StorageError, require
 from komrc.index.catalog import FILE, Catalog
 from komrc.index.passages import Passage
-from komrc.index.store import Change, FileState, Hit, StoredDocument, StoreInfo
+from komrc.index.store import BusyError, Change, FileState, Hit, StoredDocument, StoreInfo
 
 if TYPE_CHECKING:
     import tantivy
@@ -282,7 +282,7 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             system.lock(descriptor)
         except BlockingIOError as error:
-            raise StorageError(
+            raise BusyError(
                 "another process is writing to this index", where=str(folder), fix="wait until it has ended"
             ) from error
         except OSError:  # no locks on this file system; Tantivy's own lock remains

@@ -18,7 +18,7 @@ from komrc.documents.document import Document, Unread
 from komrc.documents.limits import Limits
 from komrc.documents.read import read_files
 from komrc.documents.walk import File, walk
-from komrc.index.folder import Sources, below
+from komrc.index.folder import Sources, below, upload_below
 from komrc.index.passages import passages
 from komrc.index.store import Change, CutDocument, FileState, WritableStore
 
@@ -26,6 +26,7 @@ _CHARACTERS = 5_000_000  # of the documents that are stored in one change; bound
 _DOCUMENTS = 5_000
 _AT_ONCE = 500  # files that are looked up or removed together
 _MIB = 1 << 20
+_LIMITS = Limits()
 
 T = TypeVar("T")
 Report = Callable[[Unread], None]
@@ -91,9 +92,27 @@ def update(
         changed = [file for file in files if known.get(file.source) != file.state]
         run.unchanged_files += len(files) - len(changed)
         to_read += changed
-    gone = [source for source in store.sources() if source not in present and not run.is_kept(source)]
+    gone = [
+        source
+        for source in store.sources()
+        if source not in present and not run.is_kept(source) and upload_below(source, own_folder) is None
+    ]
     run.removed += forget(store, gone)
     run.read(to_read, show_progress=show_progress)
+    return run.changes()
+
+
+def add_files(
+    store: WritableStore, files: Iterable[File], *, report: Report, limits: Limits = _LIMITS
+) -> Changes:
+    """Read these files and store their documents; all others stay as they are."""
+    run = _Update(store, report, limits)
+    to_read = []
+    for file in files:
+        status = file.path.stat()
+        state = FileState(status.st_size, status.st_mtime_ns)
+        to_read.append(_File(file, _printable(file.path), state))
+    run.read(to_read, show_progress=False)
     return run.changes()
 
 
@@ -118,6 +137,7 @@ class _Update:
 
     store: WritableStore
     report: Report
+    limits: Limits = _LIMITS
     unchanged_files: int = 0
     added: int = 0
     replaced: int = 0
@@ -141,7 +161,7 @@ class _Update:
                 self.skip(Unread(source, "does not exist; documents from there stay in the index"))
                 self.kept.append(source)
                 continue
-            for file in walk([root], Limits()):
+            for file in walk([root], self.limits):
                 if isinstance(file, Unread):
                     self.skip(file)
                     continue
@@ -175,7 +195,7 @@ class _Update:
             advance = show if show_progress else _nothing
             done = 0.0
             current: _Reading | None = None
-            for item in read_files([file.file for file in files]):
+            for item in read_files([file.file for file in files], limits=self.limits):
                 if current is None or item.source != current.source:
                     done += self.finish(current)
                     current = _Reading(item.source, by_source.pop(item.source), self.store)

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
@@ -160,6 +161,14 @@ class AnswerService:
         result.answers = [cached[key][: options.top_k] for key in keys]
         return result
 
+    def admitted(self, pairs: int, windows: int) -> AbstractContextManager[None]:
+        """Room in the queue for other pairs than those of ``answer``; see ``Batcher.admitted``."""
+        return self._batcher.admitted(pairs, windows)
+
+    async def infer(self, encoded: EncodedBatch) -> None:
+        """Run all windows of a prepared batch, in turn with those of other requests."""
+        await self._batcher.infer(InferenceJob(encoded, encoded.windows.lengths.tolist()))
+
     async def _read(
         self,
         reader: Reader,
@@ -240,8 +249,8 @@ class AnswerService:
                     f"{value} is too much", where=options.at(name), fix=f"ask for at most {limit}"
                 )
         for question, context, question_at, context_at in pairs:
-            _check_text(question, question_at, limits.max_question_chars)
-            _check_text(context, context_at, limits.max_context_chars)
+            check_text(question, question_at, limits.max_question_chars)
+            check_text(context, context_at, limits.max_context_chars)
             longest = options.max_answer_tokens or self.reader.config.decoding.max_answer_tokens
             if longest * len(context) > _SPANS:
                 raise InputError(
@@ -305,7 +314,8 @@ def _rounded(number: float) -> int:
     return int(number) // unit * unit
 
 
-def _check_text(text: str, where: str, limit: int) -> None:
+def check_text(text: str, where: str, limit: int) -> None:
+    """Raises InputError for a text that is empty, too long or not valid Unicode."""
     if not text.strip():
         raise InputError("the text is empty", where=where, fix="send at least one character")
     if len(text) > limit:

@@ -6,7 +6,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -19,17 +22,22 @@ from starlette.types import ASGIApp
 from komrc import __version__
 from komrc.errors import KomrcError
 from komrc.serving.answer_service import AnswerService
+from komrc.serving.document_service import DocumentService
 from komrc.serving.errors import INTERNAL, ErrorBody, body_of_exception, body_of_status, body_of_validation
 from komrc.serving.guard import RequestGuard
 from komrc.serving.loading import LoadedModel
 from komrc.serving.metrics import Metrics
 from komrc.serving.options import ServeOptions
 from komrc.serving.routes_2020 import add_2020_routes
+from komrc.serving.routes_documents import add_document_routes
 from komrc.serving.routes_hf import add_hf_routes
 from komrc.serving.routes_open_inference import add_open_inference_routes
 from komrc.serving.routes_v1 import add_v1_routes
 from komrc.serving.schemas import StateResponse, error_responses
+from komrc.serving.served_index import ServedIndex
 from komrc.serving.state import AppState, Readiness
+
+T = TypeVar("T")
 
 logger = logging.getLogger("komrc.serving")
 
@@ -58,6 +66,8 @@ def create_app(
         loading = asyncio.ensure_future(_start(state, load, on_loaded))
         yield
         loading.cancel()
+        if state.documents is not None:
+            await state.documents.close()
         if state.answers is not None:
             await state.answers.close()
 
@@ -76,6 +86,7 @@ def create_app(
     add_2020_routes(app, state)
     add_hf_routes(app, state)
     add_v1_routes(app, state)
+    add_document_routes(app, state)
     add_open_inference_routes(app, state)
     _add_pages(app)
     guarded: ASGIApp = RequestGuard(app, options=options, readiness=state.readiness, metrics=state.metrics)
@@ -96,14 +107,17 @@ async def _start(
     on_loaded: Callable[[Exception | None], None] | None,
 ) -> None:
     try:
+        index = await _on_daemon_thread(_open_index, state.options)
         loaded = await _on_daemon_thread(load, state.options)
         state.answers = AnswerService(loaded.reader, state.options, state.metrics)
+        if index is not None:
+            state.documents = DocumentService(index, state.answers, state.options, state.metrics)
         state.model_config = loaded.config
         if state.readiness.state == "loading":
             state.readiness.state = "ready"
     except Exception as error:
         if on_loaded is None:
-            logger.exception("the model can't be loaded")
+            logger.exception("the model or the index can't be loaded")
         else:
             on_loaded(error)
     else:
@@ -111,30 +125,31 @@ async def _start(
             on_loaded(None)
 
 
-async def _on_daemon_thread(
-    load: Callable[[ServeOptions], LoadedModel], options: ServeOptions
-) -> LoadedModel:
+def _open_index(options: ServeOptions) -> ServedIndex | None:
+    """Raises UsageError, StorageError, MissingPackageError."""
+    if options.index is None:
+        return None
+    return ServedIndex(Path(options.index), create=options.allow_upload)
+
+
+async def _on_daemon_thread(load: Callable[[ServeOptions], T], options: ServeOptions) -> T:
     """Run ``load`` on a daemon thread, so that the process can end while the model is loading."""
     from threading import Thread
 
     loop = asyncio.get_running_loop()
-    result: asyncio.Future[LoadedModel] = loop.create_future()
+    result: asyncio.Future[T] = loop.create_future()
 
-    def settle(value: LoadedModel | None, error: Exception | None) -> None:
-        if result.done():
-            return
-        if error is not None:
-            result.set_exception(error)
-        elif value is not None:
-            result.set_result(value)
+    def settle(act: Callable[[], None]) -> None:
+        if not result.done():
+            act()
 
     def work() -> None:
         try:
-            value, error = load(options), None
-        except Exception as problem:
-            value, error = None, problem
+            act = partial(result.set_result, load(options))
+        except Exception as error:
+            act = partial(result.set_exception, error)
         if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, value, error)
+            loop.call_soon_threadsafe(settle, act)
 
     Thread(target=work, name="komrc-load", daemon=True).start()
     return await result

@@ -91,6 +91,59 @@ def not_ready(state: str) -> RejectedError:
     return RejectedError(503, state, what, fix="try again shortly", retry_after=1)
 
 
+def no_index() -> RejectedError:
+    """404: the server was started without an index."""
+    return RejectedError(
+        404,
+        "no_index",
+        "this server has no index of documents",
+        fix="start it with komrc serve --index FOLDER; komrc index builds one",
+    )
+
+
+def index_unavailable() -> RejectedError:
+    """503: the index's folder is missing, damaged or just being built."""
+    return RejectedError(
+        503,
+        "index",
+        "the index of documents can't be used now",
+        fix="try again shortly; if that does not help, the server's log has the reason",
+        retry_after=5,
+    )
+
+
+def unknown_document() -> RejectedError:
+    """404: the index has no document with this id."""
+    return RejectedError(
+        404,
+        "unknown_document",
+        "the index has no such document",
+        where="document",
+        fix="give the id that /v1/ask or /v1/search gave",
+    )
+
+
+def index_busy() -> RejectedError:
+    """503: another process writes to the index."""
+    return RejectedError(
+        503,
+        "index_busy",
+        "another program is writing to the index",
+        fix="send the file again later",
+        retry_after=10,
+    )
+
+
+def too_many_uploads(limit: int) -> RejectedError:
+    """507: the index has as many uploaded files as it may have."""
+    return RejectedError(
+        507,
+        "uploads_full",
+        f"the index has {limit} uploaded files already",
+        fix="remove some (komrc index FOLDER --remove), or start the server with a larger --max-uploads",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
     """The response for an error: status, JSON body, headers."""

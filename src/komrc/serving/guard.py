@@ -27,6 +27,10 @@ logger = logging.getLogger("komrc.serving")
 
 _WITHOUT_KEY = ("/health", "/ready", "/v2/health/", "/docs", "/openapi.json", "/page/", "/favicon.ico")
 _OPEN_INFERENCE = "/v2/"
+UPLOAD_PATH = "/v1/documents"  # POST: the body is a file
+_UPLOADS_AT_ONCE = 4  # each is in memory until its file is in the index
+_UPLOAD_STEP = 1_000_000  # bytes for which a client has body_timeout
+_BYTES = b"application/octet-stream"
 _JSON_LENGTH = b"inference-header-content-length"  # the body has tensors as bytes after the JSON
 _METHODS = {"GET", "HEAD", "POST", "OPTIONS"}
 
@@ -59,6 +63,18 @@ _DAMAGED_ENCODING = ErrorBody(
 _NOT_JSON = ErrorBody(
     415, "content_type", "The body must be JSON. Send Content-Type: application/json", close=True
 )
+_NOT_A_FILE = ErrorBody(
+    415, "content_type", "The body must be the file. Send Content-Type: application/octet-stream", close=True
+)
+_NO_UPLOADS = ErrorBody(
+    403,
+    "upload",
+    "This server accepts no files. Start it with komrc serve --index FOLDER --allow-upload",
+    close=True,
+)
+_TOO_MANY_UPLOADS = ErrorBody(
+    429, "uploads_busy", "Other files are being added. Send the file again", retry_after=2, close=True
+)
 _BODY_TIMEOUT = ErrorBody(
     408, "body_timeout", "The request's body did not arrive in time. Send it at once", close=True
 )
@@ -82,6 +98,7 @@ class RequestGuard:
         self._metrics = metrics
         self._hosts = HostRules(options.host, options.allowed_hosts, options.cors_origin)
         self._key = options.api_key.encode() if options.api_key is not None else None
+        self._uploads = 0  # that are arriving or being added
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -108,7 +125,12 @@ class RequestGuard:
         try:
             rejection = self._check_headers(scope)
             if rejection is None:
-                rejection = await self._forward(scope, receive, send_guarded)
+                upload = _is_upload(scope)
+                self._uploads += upload
+                try:
+                    rejection = await self._forward(scope, receive, send_guarded)
+                finally:
+                    self._uploads -= upload
             if rejection is not None:
                 await send_error(rejection, send_guarded)
         except Exception:
@@ -132,23 +154,35 @@ class RequestGuard:
         foreign = self._hosts.check(headers)
         if foreign is not None:
             return _closed_if_unread(foreign, work)
-        binary = path.startswith(_OPEN_INFERENCE) and _JSON_LENGTH in headers
         if self._key is not None and not path.startswith(_WITHOUT_KEY):
             page = path == "/" and b"text/html" in headers.get(b"accept", b"") and not work
             if not page and not self._knows_key(
                 headers.get(b"authorization", b""), headers.get(b"x-api-key", b"")
             ):
                 return _closed_if_unread(_API_KEY_REQUIRED, work)
-        if work:
-            if not self._readiness.ready:
-                return _closed_if_unread(body_of(not_ready(self._readiness.state)), True)
-            kind = headers[b"content-type"].split(b";")[0].strip().lower()
-            json = kind.startswith(b"application/") and kind.endswith((b"/json", b"+json"))
-            if not (json or (binary and kind == b"application/octet-stream")):
-                return _NOT_JSON
+        if work and (refused := self._check_post(scope, headers)) is not None:
+            return refused
         if _encoding(scope) not in encodings.KNOWN:
             return _UNKNOWN_ENCODING
         return None
+
+    def _check_post(self, scope: Scope, headers: dict[bytes, bytes]) -> ErrorBody | None:
+        """The rejection of a request with a body, if any."""
+        if not self._readiness.ready:
+            return _closed_if_unread(body_of(not_ready(self._readiness.state)), True)
+        kind = headers[b"content-type"].split(b";")[0].strip().lower()
+        if _is_upload(scope):
+            return self._check_upload(kind)
+        json = kind.startswith(b"application/") and kind.endswith((b"/json", b"+json"))
+        binary = scope["path"].startswith(_OPEN_INFERENCE) and _JSON_LENGTH in headers
+        return None if json or (binary and kind == _BYTES) else _NOT_JSON
+
+    def _check_upload(self, kind: bytes) -> ErrorBody | None:
+        if not self._options.allow_upload:
+            return _NO_UPLOADS
+        if kind != _BYTES:
+            return _NOT_A_FILE
+        return _TOO_MANY_UPLOADS if self._uploads >= _UPLOADS_AT_ONCE else None
 
     def _knows_key(self, authorization: bytes, plain: bytes) -> bool:
         assert self._key is not None
@@ -158,11 +192,14 @@ class RequestGuard:
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> ErrorBody | None:
         """Read the body, then run the route; it is cancelled if the client disconnects."""
+        upload = _is_upload(scope)
+        limit = self._options.max_upload_bytes if upload else self._options.max_body_bytes
         try:
-            async with asyncio.timeout(self._options.body_timeout):
-                body = await self._read(scope, receive)
+            async with asyncio.timeout(self._options.body_timeout) as deadline:
+                body = await self._read(scope, receive, limit, deadline if upload else None)
             if body is not None:
-                body = _as_json_text(scope, _decompressed(scope, body, self._options.max_body_bytes))
+                body = _decompressed(scope, body, limit)
+                body = body if upload else _as_json_text(scope, body)
         except TimeoutError:
             return _BODY_TIMEOUT
         except _RejectedBodyError as refused:
@@ -202,10 +239,11 @@ class RequestGuard:
             watcher.cancel()
         return None
 
-    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The body; None if the client disconnected."""
-        limit = self._options.max_body_bytes
-        too_large = _too_large(limit)
+    async def _read(
+        self, scope: Scope, receive: Receive, limit: int, deadline: asyncio.Timeout | None
+    ) -> bytes | None:
+        """The body; None if the client disconnected. With ``deadline``, it is put off as the body arrives."""
+        too_large = _too_large(limit, _is_upload(scope))
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         if int(declared) > limit:  # the HTTP parser has checked that it is a number
             raise _RejectedBodyError(too_large)
@@ -215,9 +253,11 @@ class RequestGuard:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return None
-            size += len(message.get("body", b""))
+            before, size = size, size + len(message.get("body", b""))
             if size > limit:
                 raise _RejectedBodyError(too_large)
+            if deadline is not None and size // _UPLOAD_STEP > before // _UPLOAD_STEP:
+                deadline.reschedule(asyncio.get_running_loop().time() + self._options.body_timeout)
             chunks.append(message.get("body", b""))
             if not message.get("more_body", False):
                 return b"".join(chunks)
@@ -227,6 +267,10 @@ async def send_error(rejection: ErrorBody, send: Send) -> None:
     """Send a rejection as the whole response."""
     await send({"type": "http.response.start", "status": rejection.status, "headers": rejection.headers()})
     await send({"type": "http.response.body", "body": rejection.body(), "more_body": False})
+
+
+def _is_upload(scope: Scope) -> bool:
+    return bool(scope["path"] == UPLOAD_PATH and scope["method"] == "POST")
 
 
 def _normalized(scope: Scope) -> Scope:
@@ -252,14 +296,18 @@ def _decompressed(scope: Scope, body: bytes, limit: int) -> bytes:
     try:
         return encodings.inflate(body, _encoding(scope), limit)
     except encodings.TooLargeError:
-        raise _RejectedBodyError(_too_large(limit)) from None
+        raise _RejectedBodyError(_too_large(limit, _is_upload(scope))) from None
     except zlib.error:
         raise _RejectedBodyError(_DAMAGED_ENCODING) from None
 
 
-def _too_large(limit: int) -> ErrorBody:
+def _too_large(limit: int, upload: bool) -> ErrorBody:
+    advice = "Split the file, or start the server with a larger --max-upload-bytes"
     return ErrorBody(
-        413, "too_large", f"The body has more than {limit} bytes. Send less text at a time", close=True
+        413,
+        "too_large",
+        f"The body has more than {limit} bytes. {advice if upload else 'Send less text at a time'}",
+        close=True,
     )
 
 

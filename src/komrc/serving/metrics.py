@@ -55,6 +55,12 @@ class Metrics:
         self.infer_seconds = Histogram(
             "komrc_infer_seconds", "The engine, a batch", buckets=_SECONDS, registry=r
         )
+        self.search_seconds = Histogram(
+            "komrc_search_seconds", "Searching the index, a request", buckets=_SECONDS, registry=r
+        )
+        self.uploads = Counter(
+            "komrc_uploads", "Files that were sent for the index", ["result"], registry=r
+        )  # result: indexed; unread, also if only a part of it was
         self.cache = Counter(
             "komrc_answer_cache", "Pairs looked up among remembered answers", ["result"], registry=r
         )

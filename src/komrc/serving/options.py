@@ -34,6 +34,12 @@ class ServeOptions:
     always_answer: bool = option(
         False, "give the best span even where the model finds no answer, unless a request asks otherwise"
     )
+    index: str | None = option(
+        None, "folder of an index of documents (komrc index): /v1/ask, /v1/search, and the page's second mode"
+    )
+    allow_upload: bool = option(
+        False, "let clients add files to the index, also on the page; a folder without index gets a new one"
+    )
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 is every interface")
     port: int = option(8888, "port to listen on; 0 takes a free one and logs it", low=0, high=65_535)
     workers: int = option(1, "server processes, each with its own copy of the model", low=1)
@@ -59,7 +65,11 @@ class ServeOptions:
     max_context_chars: int = option(500_000, "longest context, in characters", low=1)
     max_top_k: int = option(20, "most answers a pair may ask for", low=1)
     max_answer_tokens: int = option(128, "longest answer a request may ask for, in tokens", low=1)
+    max_passages: int = option(50, "most passages that a question may search in the index", low=1)
     max_windows: int = option(8_192, "most windows a request may be cut into", low=1)
+
+    max_upload_bytes: int = option(20_000_000, "largest file that is added to the index", low=1)
+    max_uploads: int = option(1_000, "most files that clients may add to the index", low=1)
 
     max_queue: int = option(64, "pairs accepted and not yet answered; past that a request gets 429", low=1)
     max_queue_windows: int = option(
@@ -92,6 +102,12 @@ class ServeOptions:
     def __post_init__(self) -> None:
         check_options(self)
         HostRules(self.host, self.allowed_hosts, self.cors_origin)
+        if self.allow_upload and self.index is None:
+            raise UsageError(
+                "there is no index that files could be added to",
+                where="--allow-upload",
+                fix="give its folder, or a new one, with --index",
+            )
         if self.api_key is not None and not (
             self.api_key and self.api_key.isascii() and self.api_key.isprintable()
         ):

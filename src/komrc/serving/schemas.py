@@ -205,6 +205,146 @@ class AnswersResponse(BaseModel):
     timing_ms: Timing
 
 
+# --- the index of documents ---
+
+
+class AskRequest(_Strict):
+    """A question on the documents of the server's index."""
+
+    question: str = Field(examples=["연차는 며칠 전에 신청해야 하나?"])
+    top_k: int = Field(default=5, ge=1, description="answers")
+    passages: int = Field(
+        default=10, ge=1, description="passages that the search gives; the last may stay unread"
+    )
+    allow_no_answer: bool | None = Field(
+        default=None, description="whether 'not in the documents' may win; null: as the model was trained"
+    )
+
+
+class SearchRequest(_Strict):
+    """Words or a question to search for."""
+
+    query: str = Field(examples=["연차 신청 기한"])
+    top_k: int = Field(default=10, ge=1, description="passages")
+
+
+class DocumentPlace(BaseModel):
+    """Characters `[start, end)` of a document's extracted text, in code points."""
+
+    document: str = Field(description="the document's id")
+    start: int
+    end: int
+    page: int | None = Field(description="from 1; null where the format has no pages")
+    line: int = Field(description="of the extracted text, from 1")
+
+
+class PassageView(DocumentPlace):
+    """A passage of a document."""
+
+    id: int = Field(description="its number in the index; another one when the document is indexed again")
+    title: str = Field(description="of the document")
+    heading: str = Field(description="the headings that it is below, with ' > ' between them")
+    header: str = Field(description="the first row of the table in which the passage begins, or empty")
+    text: str
+
+
+class DocumentAnswerView(BaseModel):
+    """An answer and its place; 'not in the documents' has an empty text and nulls."""
+
+    text: str
+    score: float = Field(ge=0, le=1, description="probability, added up over all places that were read")
+    document: str | None = Field(description="the document's id")
+    start: int = Field(description="code points of the document's extracted text")
+    end: int
+    page: int | None = Field(description="where the passage begins, from 1; null where there are no pages")
+    line: int = Field(description="where the answer begins, from 1; 0 for 'not in the documents'")
+    sentence: str = Field(description="the sentence around the answer")
+    sentence_start: int = Field(description="code points of the document's extracted text")
+    passage: PassageView | None
+    in_passage: SpanView | None = Field(description="the answer, with offsets in the passage's text")
+    also: list[DocumentPlace] = Field(description="other places with the same answer, the best first")
+
+
+class SearchTiming(BaseModel):
+    """Milliseconds."""
+
+    search: float
+    read: float = Field(description="waiting for the engine included")
+    total: float
+
+
+class AskResponse(BaseModel):
+    """Answers from the documents."""
+
+    answers: list[DocumentAnswerView] = Field(description="best first, no two the same")
+    no_answer: bool = Field(description="whether the best guess is that the documents hold no answer")
+    passages: int = Field(description="passages that the search gave")
+    timing_ms: SearchTiming
+
+
+class SearchHit(BaseModel):
+    """A passage and how well it matches."""
+
+    score: float = Field(description="BM25; scores of different queries can't be compared")
+    passage: PassageView
+
+
+class SearchResponse(BaseModel):
+    """The passages that match, best first."""
+
+    hits: list[SearchHit]
+
+
+class DocumentPart(BaseModel):
+    """A part of a document's extracted text: `text` is its characters `[start, end)`, in code points."""
+
+    document: str
+    text: str
+    start: int
+    end: int
+    line: int = Field(description="of the extracted text, where the part begins, from 1")
+    characters: int = Field(description="of the whole text")
+
+
+class UploadLimits(BaseModel):
+    """What may be added."""
+
+    max_bytes: int = Field(description="of a file")
+    max_files: int
+    endings: list[str] = Field(description="of file names that are read")
+
+
+class IndexResponse(BaseModel):
+    """The server's index."""
+
+    available: bool = Field(
+        description="false: the server was started without one, and the rest is 0 or null"
+    )
+    files: int = 0
+    documents: int = 0
+    passages: int = 0
+    characters: int = 0
+    upload: UploadLimits | None = Field(default=None, description="null: no files may be added")
+
+
+class UnreadFile(BaseModel):
+    """A file, or a record of one, that gave no document."""
+
+    name: str
+    reason: str = Field(description="what is wrong and what to do")
+
+
+class UploadResponse(BaseModel):
+    """What became of a file."""
+
+    name: str = Field(description="the file's label; its document has the id uploads/NAME")
+    documents: int = Field(description="documents of this file that are in the index now")
+    added: int = Field(description="documents that are new; a file of records has many")
+    replaced: int = Field(description="documents that have changed since an earlier file of this name")
+    removed: int = Field(description="documents that only an earlier file of this name had")
+    unread: list[UnreadFile] = Field(description="at most 20")
+
+
 class Sample(BaseModel):
     """A passage to try the server on."""
 
@@ -226,7 +366,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     for code, text in {
         400: "The body is not JSON in UTF-8, or the request is not HTTP",
         401: "The server asks for a key",
-        403: "A foreign host name, or a page of another origin",
+        403: "A foreign host name, a page of another origin, or a file for a server that accepts none",
+        404: "The server has no index, or the index has no such document",
         408: "Headers or body did not arrive in time",
         413: "The body is too large, or a text too long for the time that a request has",
         415: "The content type is not JSON, or the content encoding is not supported",
@@ -235,10 +376,14 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         500: "The model could not be run; other requests are not affected",
         503: "The model is loading, or the server is shutting down",
         504: "No answer was ready in time",
+        507: "The index has as many uploaded files as it may have",
     }.items()
 }
 
 
+_OF_THE_INDEX = {404, 507}  # statuses of its routes only
+
+
 def error_responses(*codes: int | str) -> dict[int | str, dict[str, Any]]:
-    """What errors with these statuses mean, or all errors, for a route's ``responses``."""
-    return {code: _ERRORS[code] for code in codes or _ERRORS}
+    """What errors with these statuses mean, or those of every POST route, for a route's ``responses``."""
+    return {code: _ERRORS[code] for code in codes or [code for code in _ERRORS if code not in _OF_THE_INDEX]}

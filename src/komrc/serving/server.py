@@ -50,6 +50,8 @@ def serve(options: ServeOptions, load_model: Load = load) -> int:
             address,
             "" if options.api_key else ", and asks for no key: set KOMRC_API_KEY, or use --host 127.0.0.1",
         )
+        if options.allow_upload and not options.api_key:
+            logger.warning("everyone who reaches it can add files to the index %s", options.index)
     if options.workers == 1:
         return _run(options, listener, load_model)
     with tempfile.TemporaryDirectory(prefix="komrc-metrics-") as folder:

@@ -34,11 +34,13 @@ function speak(language) {
   document.documentElement.lang = language;
   for (const node of document.querySelectorAll("[data-word]")) node.textContent = words()[node.dataset.word];
   for (const node of document.querySelectorAll("[data-placeholder]")) node.placeholder = words()[node.dataset.placeholder];
+  for (const node of document.querySelectorAll("[data-label]")) node.setAttribute("aria-label", words()[node.dataset.label]);
   byId("language").textContent = words().language;
   byId("language").lang = language === "ko" ? "en" : "ko";
   count();
   if (state.shown) showEntry(state.shown, state.chosen);
   showHistory();
+  speakDocuments();
 }
 
 // --- the passage ---
@@ -245,6 +247,7 @@ function complain(message, field) {
 }
 
 function askForKey() {
+  byId(documentsAreShown() ? "doc-form" : "form").append(byId("key-row"));
   byId("key-row").hidden = false;
   byId("key").focus();
 }
@@ -363,25 +366,37 @@ function listen() {
   document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.isComposing) {
       event.preventDefault();
-      ask();
+      if (documentsAreShown()) askDocuments();
+      else ask();
     }
     if (event.key === "Escape") state.running?.abort();
   });
   document.addEventListener("dragover", (event) => {
     event.preventDefault();
-    byId("drop").hidden = false;
+    byId(documentsAreShown() ? "doc-drop" : "drop").hidden = false;
   });
   document.addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) byId("drop").hidden = true;
+    if (!event.relatedTarget) hideDrop();
   });
   document.addEventListener("drop", (event) => {
     event.preventDefault();
-    byId("drop").hidden = true;
+    hideDrop();
+    if (documentsAreShown()) return dropDocuments(event.dataTransfer);
     const [file] = event.dataTransfer.files;
     if (file) openFile(file);
   });
 }
 
-listen();
-speak(navigator.language.startsWith("ko") ? "ko" : "en");
-loadSamples();
+function hideDrop() {
+  byId("drop").hidden = true;
+  byId("doc-drop").hidden = true;
+}
+
+// The other script is loaded next; both are ready then.
+document.addEventListener("DOMContentLoaded", () => {
+  listen();
+  listenDocuments();
+  speak(navigator.language.startsWith("ko") ? "ko" : "en");
+  loadSamples();
+  loadIndex();
+});
