@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CAN_TRAIN := $(VENV)/.can-train
 
 .PHONY: help setup demo test cluster-test bench-quick torture fuzz lint bench docs release-check clean
 
@@ -16,7 +17,12 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: setup ## fine-tune the embedded model on the sample, evaluate it, ask it (KOMRC_DATA=folder: on KorQuAD)
+$(CAN_TRAIN): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train]'
+	@touch $@
+
+demo: $(CAN_TRAIN) ## ask, fine-tune, compare; installs only what that needs (KOMRC_DATA=folder: on KorQuAD)
 	$(BIN)/komrc demo
 
 test: setup ## every test, offline

@@ -25,6 +25,24 @@ def test_particles_are_cut_where_no_affinity_is_known(monkeypatch: pytest.Monkey
     assert system.cores() >= 1
 
 
+@pytest.mark.parametrize(
+    ("text", "features"),
+    [
+        ("processor: 0\nflags\t\t: fpu avx2 avx512f avx512_vnni avx512_bf16 amx_bf16 amx_int8\n",
+         {"avx2", "avx512", "vnni", "avx512_bf16", "amx"}),
+        ("flags : fpu avx2 avx_vnni\n", {"avx2", "vnni"}),
+        ("Features\t: fp asimd bf16 i8mm\n", {"neon", "neon_bf16", "i8mm"}),
+        ("", set()),
+    ],
+    ids=["Sapphire Rapids", "Alder Lake", "Arm", "unknown"],
+)  # fmt: skip
+def test_processor_features(text: str, features: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "_processor_lines", text.splitlines)
+    system.processor_features.cache_clear()
+    assert system.processor_features() == features
+    system.processor_features.cache_clear()
+
+
 WITHOUT_FCNTL = """
 import sys
 sys.modules["fcntl"] = None

@@ -6,8 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from komrc.asking import DocumentAnswer
     from komrc.client import AsyncClient, Client
-    from komrc.data import from_dataset, load_squad, to_dataset
+    from komrc.data import Page, from_dataset, load_korquad2, load_squad, to_dataset
     from komrc.errors import (
         DataError,
         EngineError,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     )
     from komrc.evaluation import evaluate
     from komrc.exporting import export
+    from komrc.index import Index
     from komrc.modeling.auto_model import SpanReaderConfig, SpanReaderForQuestionAnswering
     from komrc.reader import Prediction, Reader
     from komrc.tokenization.kobert import KoBertTokenizer
@@ -36,15 +38,18 @@ __all__ = [
     "AsyncClient",
     "Client",
     "DataError",
+    "DocumentAnswer",
     "EngineError",
     "Example",
     "Gold",
     "HubError",
+    "Index",
     "InputError",
     "KoBertTokenizer",
     "KomrcError",
     "MissingPackageError",
     "ModelError",
+    "Page",
     "Prediction",
     "Reader",
     "ServerError",
@@ -59,6 +64,7 @@ __all__ = [
     "evaluate",
     "export",
     "from_dataset",
+    "load_korquad2",
     "load_squad",
     "to_dataset",
     "train",
@@ -66,14 +72,16 @@ __all__ = [
 
 # Imported at first use: `import komrc` is fast, and needs neither torch nor transformers.
 _EXPORTS = {
+    "komrc.asking": ("DocumentAnswer",),
     "komrc.client": ("AsyncClient", "Client"),
-    "komrc.data": ("from_dataset", "load_squad", "to_dataset"),
+    "komrc.data": ("Page", "from_dataset", "load_korquad2", "load_squad", "to_dataset"),
     "komrc.errors": (
         "DataError", "EngineError", "HubError", "InputError", "KomrcError", "MissingPackageError",
         "ModelError", "ServerError", "StorageError", "TrainingError", "UsageError",
     ),
     "komrc.evaluation": ("evaluate",),
     "komrc.exporting": ("export",),
+    "komrc.index": ("Index",),
     "komrc.modeling.auto_model": ("SpanReaderConfig", "SpanReaderForQuestionAnswering"),
     "komrc.reader": ("Prediction", "Reader"),
     "komrc.tokenization.kobert": ("KoBertTokenizer",),

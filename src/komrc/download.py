@@ -6,7 +6,6 @@ Only a part whose git blob id is the published one is renamed to the target.
 
 from __future__ import annotations
 
-import email.utils
 import logging
 import os
 import re
@@ -253,10 +252,12 @@ def _validator(response: httpx.Response) -> str:
 
 def _retry_after(response: httpx.Response) -> float | None:
     """Seconds to wait, from a number or a date; None if the server gives neither."""
+    from email.utils import parsedate_to_datetime  # not at every start: it brings socket
+
     value = response.headers.get("Retry-After", "").strip()
     if value.isdigit():
         return float(value)
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, TypeError):
         return None

@@ -68,7 +68,7 @@ class InputError(KomrcError):
 class Problem:
     """One finding in a data file."""
 
-    path: str  # JSON path, such as $.data[0].paragraphs[2].qas[1].answers[0]
+    path: str  # JSON path, such as $.data[0].paragraphs[2].qas[1].answers[0]; in several files after a name
     what: str  # what was found
     fix: str  # what to do
     id: str | None = None  # question id, where one is known
@@ -76,7 +76,7 @@ class Problem:
     @property
     def kind(self) -> str:
         """What was found, without what differs from question to question."""
-        field = re.sub(r"\[[^]]*\]$", "", self.path).rpartition(".")[2] if self.path.startswith("$.") else ""
+        field = re.sub(r"\[[^]]*\]$", "", self.path).rpartition(".")[2] if "$." in self.path else ""
         general = re.sub(r"\$[^\s;]*", "another question", self.what.partition(": ")[0])
         general = re.sub(r"(the text|the number) .*", r"\1 …", re.sub(r"-?\b\d[\d.]*", "…", general))
         return f"{field}: {general}" if field else general

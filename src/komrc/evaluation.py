@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from komrc.data import read_json, read_predictions
+from komrc.data import SCORING, load_korquad2, read_json, read_passages, read_predictions
 from komrc.errors import DataError
-from komrc.metrics import klue, korquad, squad2
+from komrc.metrics import klue, korquad, retrieval, squad2
 from komrc.text import particles
 from komrc.text.locate import locate
 from komrc.types import Example
@@ -30,10 +31,10 @@ def load_predictions(path: Path) -> dict[str, str]:
 
 
 def require_common_ids(
-    examples: Sequence[Example], predictions: Mapping[str, str], *, data: Path, where: Path
+    ids: Iterable[str], predictions: Mapping[str, str], *, data: Path, where: Path
 ) -> None:
     """Raises DataError where there are predictions, and none for a question of the data."""
-    if predictions and not any(example.id in predictions for example in examples):
+    if predictions and not any(name in predictions for name in ids):
         raise DataError(
             f"no id of PREDICTIONS is in DATA ({data})",
             where=str(where),
@@ -53,6 +54,20 @@ def load_no_answer_scores(path: Path) -> dict[str, float]:
     return {key: float(score) for key, score in value.items()}
 
 
+def korquad2_golds(path: str | Path, *, skip_invalid: bool = False) -> Iterator[tuple[str, str]]:
+    """``(id, reference HTML)`` of each question of KorQuAD 2 data, page by page.
+
+    The JSON files of a folder come in the order in which the operating system lists them, as in the official
+    script: the last bits of a sum depend on its order. Raises DataError, StorageError; see ``load_korquad2``.
+    """
+    folder = Path(path)
+    files = [folder / name for name in os.listdir(folder)] if folder.is_dir() else []  # noqa: PTH208
+    files = [file for file in files if file.name.endswith("json")]
+    for page in load_korquad2(files or folder, needs=SCORING, skip_invalid=skip_invalid):
+        for example in page.examples:
+            yield example.id, example.answers[0].text if example.answers else ""
+
+
 def evaluate(
     examples: Sequence[Example],
     predictions: Mapping[str, str],
@@ -70,6 +85,28 @@ def evaluate(
     if metric == "squad2":
         return squad2.score(predictions, examples, no_answer_scores, threshold=threshold)
     return korquad.score(predictions, examples)
+
+
+def evaluate_open(
+    examples: Sequence[Example], predictions: Mapping[str, str], passages: Mapping[str, Sequence[str]]
+) -> dict[str, float]:
+    """Scores of answers from an index, in percent: ``exact_match`` and ``f1`` as KorQuAD 1.0 defines them,
+    then ``recall@k`` and ``mrr`` of the search; see :func:`komrc.metrics.retrieval.score`.
+
+    Args:
+        examples: with reference answers; a question without one is right if its answer is empty.
+        predictions: answer texts by question id; a missing one scores 0.
+        passages: the texts that were found for each question, best first.
+    """
+    return evaluate(examples, predictions) | retrieval.score(passages, examples)
+
+
+def load_passages(path: Path) -> dict[str, list[str]]:
+    """The texts that were found for each question, from the .jsonl file of ``komrc predict --index``.
+
+    Raises DataError for anything else, StorageError where the file can't be read.
+    """
+    return {name: [passage["text"] for passage in row] for name, row in read_passages(path).items()}
 
 
 def predict(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -59,6 +58,8 @@ class SavedToHub:
 
         Raises HubError, and what ``save_pretrained`` raises.
         """
+        import tempfile  # it brings random; a reader that only answers needs neither
+
         with tempfile.TemporaryDirectory(prefix="komrc-") as temporary:
             folder = Path(temporary, "model")
             save(_source(self), folder, self.tokenizer, self.config)

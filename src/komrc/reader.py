@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from komrc.answers import Shape, best_answers
+from komrc.asking import AskingIndex
 from komrc.chunking import growing_chunks, process_ahead
 from komrc.config import Provenance, ReaderConfig
 from komrc.decoding import Candidate
 from komrc.engines import Batch, Engine, Logits
 from komrc.engines.loading import EngineName, load_engine
 from komrc.errors import UsageError, check_whole_number
+from komrc.long_texts import promising_windows, with_prior
 from komrc.pipeline import PipelineCall
 from komrc.progress import Advance, showing
 from komrc.publishing import SavedToHub
@@ -46,11 +49,13 @@ class EncodedBatch:
     """Examples with their windows, and the logits of the windows that the engine has run.
 
     ``logits``: of all windows' tokens, one window after the other; None before the first run.
+    ``shares``: [N], how much each window of a long text shares with its question; None without long texts.
     """
 
     examples: Sequence[Example]
     windows: Windows
     logits: Logits | None = None
+    shares: NDArray[np.float32] | None = None
 
     def store(self, numbers: Sequence[int] | NDArray[np.intp], logits: Logits) -> None:
         """Keep the logits of these windows, in this order."""
@@ -85,7 +90,7 @@ class Prediction:
         return self.best.text
 
 
-class Reader(PipelineCall, SavedToHub):
+class Reader(AskingIndex, PipelineCall, SavedToHub):
     """Answers questions from contexts of any length.
 
     Args:
@@ -95,6 +100,8 @@ class Reader(PipelineCall, SavedToHub):
         trim_particles: "kiwi" cuts particles off the answers, for models that answer in whole words.
         token_budget: padded tokens of a batch at most.
         folder: where the model was loaded from.
+        search_long_texts: whether a long text is searched first, see ``komrc.long_texts``. False, as in
+            training: every window is read, and all count alike.
     """
 
     def __init__(
@@ -106,6 +113,7 @@ class Reader(PipelineCall, SavedToHub):
         trim_particles: Literal["kiwi"] | None = None,
         token_budget: int = TOKEN_BUDGET,
         folder: Path | None = None,
+        search_long_texts: bool = True,
     ) -> None:
         check_trim_particles(trim_particles)
         check_whole_number(token_budget, "token_budget")
@@ -115,6 +123,7 @@ class Reader(PipelineCall, SavedToHub):
         self.trim_particles = trim_particles
         self.token_budget = token_budget
         self.folder = folder
+        self.search_long_texts = search_long_texts
 
     @classmethod
     def load(
@@ -166,7 +175,7 @@ class Reader(PipelineCall, SavedToHub):
             device: "cpu", "cuda", "cuda:1", a number (-1 is the CPU, 0 the first GPU) or a torch.device.
                 Others than the CPU need the torch engine, which "auto" then takes.
             dtype: "float32", "bfloat16" or torch's own; needs the torch engine, which "auto" then takes.
-            engine: "auto" takes what the folder and the installation have.
+            engine: "auto" takes the fastest that folder, installation and processor allow.
             trim_particles: see the class.
             model_type: what the model must be, such as "kobert"; None takes what the folder says.
             tokenizer: a folder or hub id; None: the model's own.
@@ -216,6 +225,7 @@ class Reader(PipelineCall, SavedToHub):
         top_k: int = 1,
         distinct: bool = False,
         allow_no_answer: bool | None = None,
+        exhaustive: bool = False,
         progress: bool = False,
     ) -> list[Answer]:
         """The best answers, best first: ``text == context[start:end]`` for each.
@@ -227,6 +237,9 @@ class Reader(PipelineCall, SavedToHub):
         context that does not hold the answer; its score is the probability of that. None: as the model was
         trained. False: only spans of the context, with probabilities among themselves.
 
+        ``exhaustive`` reads all of a long text. Else a text of more than 10,000 characters is read only where
+        it shares the most with the question; see ``komrc.long_texts``.
+
         ``progress`` shows a bar with the time left on stderr where it takes longer than two seconds.
 
         None where no token covers a character of the context. Raises InputError for an empty question or
@@ -237,6 +250,7 @@ class Reader(PipelineCall, SavedToHub):
             top_k=top_k,
             distinct=distinct,
             allow_no_answer=allow_no_answer,
+            exhaustive=exhaustive,
             progress=progress,
         )
         return list(prediction.answers)
@@ -248,6 +262,7 @@ class Reader(PipelineCall, SavedToHub):
         top_k: int = 1,
         distinct: bool = False,
         allow_no_answer: bool | None = None,
+        exhaustive: bool = False,
         progress: bool = False,
     ) -> list[list[Answer]]:
         """What ``read`` gives for each (question, context), in the pairs' order, batched."""
@@ -259,6 +274,7 @@ class Reader(PipelineCall, SavedToHub):
                 top_k=top_k,
                 distinct=distinct,
                 allow_no_answer=allow_no_answer,
+                exhaustive=exhaustive,
                 advance=advance,
             )
             return [list(prediction.answers) for prediction in predictions]
@@ -270,6 +286,7 @@ class Reader(PipelineCall, SavedToHub):
         top_k: int = 1,
         distinct: bool = False,
         allow_no_answer: bool | None = None,
+        exhaustive: bool = False,
         progress: bool = False,
     ) -> list[Prediction]:
         """Predictions for all examples, in their order."""
@@ -279,6 +296,7 @@ class Reader(PipelineCall, SavedToHub):
                 top_k=top_k,
                 distinct=distinct,
                 allow_no_answer=allow_no_answer,
+                exhaustive=exhaustive,
                 advance=advance,
             )
             return list(predictions)
@@ -291,6 +309,7 @@ class Reader(PipelineCall, SavedToHub):
         distinct: bool = False,
         whole_words: bool = False,
         allow_no_answer: bool | None = None,
+        exhaustive: bool = False,
         shard: tuple[int, int] = (0, 1),
         advance: Advance = lambda _done: None,
     ) -> Iterator[Prediction]:
@@ -306,7 +325,8 @@ class Reader(PipelineCall, SavedToHub):
         check_shard(shard)
         index, count = shard
         done = 0
-        for encoded in process_ahead(self.prepare, islice(growing_chunks(examples), index, None, count)):
+        prepare = partial(self.prepare, exhaustive=exhaustive)
+        for encoded in process_ahead(prepare, islice(growing_chunks(examples), index, None, count)):
             lengths = encoded.windows.lengths
             share_of_token, tokens = len(encoded.examples) / max(1, int(lengths.sum())), 0
             for indices in batches(lengths, token_budget=self.token_budget):
@@ -322,8 +342,9 @@ class Reader(PipelineCall, SavedToHub):
                 allow_no_answer=allow_no_answer,
             )
 
-    def prepare(self, examples: Sequence[Example]) -> EncodedBatch:
-        """Tokenize examples and cut their windows, for ``run``.
+    def prepare(self, examples: Sequence[Example], *, exhaustive: bool = False) -> EncodedBatch:
+        """Tokenize examples and cut their windows, for ``run``; of long texts only the promising ones, unless
+        ``exhaustive``.
 
         Raises InputError for an example whose question or context is empty or not text, UsageError for
         lengths that the model or each other don't allow.
@@ -340,7 +361,10 @@ class Reader(PipelineCall, SavedToHub):
                 self.config.windows.max_query_length,
                 f", the first with id {first}" if first else "",
             )
-        return EncodedBatch(examples, windows)
+        if not self.search_long_texts:
+            return EncodedBatch(examples, windows)
+        windows, shares = promising_windows(windows, examples, exhaustive=exhaustive)
+        return EncodedBatch(examples, windows, shares=shares)
 
     def run(self, parts: Sequence[tuple[EncodedBatch, Sequence[int] | NDArray[np.intp]]]) -> None:
         """Run the named windows of one or several encoded batches as one batch; they keep the logits.
@@ -384,6 +408,8 @@ class Reader(PipelineCall, SavedToHub):
             distinct=distinct,
             pool=decoding.n_best,
         )
+        if encoded.shares is not None:
+            logits = with_prior(logits, encoded.windows, encoded.shares, decoding.temperature)
         contexts = [example.context for example in encoded.examples]
         candidates, answers = best_answers(
             encoded.windows, logits, contexts, decoding, shape=shape, top_k=top_k
@@ -406,6 +432,7 @@ class Reader(PipelineCall, SavedToHub):
             trim_particles=self.trim_particles,
             token_budget=self.token_budget,
             folder=self.folder,
+            search_long_texts=self.search_long_texts,
         )
 
 

@@ -44,6 +44,11 @@ def check_example(example: object) -> None:
     _check_text(example.context, "context", example.id)
 
 
+def check_question(question: object) -> None:
+    """Raise InputError unless it is text that is not blank."""
+    _check_text(question, "question", "")
+
+
 def question_and_context(pair: object, number: int) -> tuple[Any, Any]:
     """The two parts of a pair. Raises InputError if it is no tuple or list of two."""
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +22,50 @@ def cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows
         return os.cpu_count() or 1
+
+
+# Feature -> the names that Linux gives to it, any of them.
+_FEATURES = {
+    "avx2": ("avx2",),
+    "avx512": ("avx512f",),
+    "vnni": ("avx512_vnni", "avx_vnni"),
+    "avx512_bf16": ("avx512_bf16",),
+    "amx": ("amx_bf16", "amx_int8"),
+    "neon": ("asimd",),
+    "neon_bf16": ("bf16",),
+    "i8mm": ("i8mm",),
+}
+
+
+@cache
+def processor_features() -> frozenset[str]:
+    """Which arithmetic the processor has: avx2, avx512, vnni (int8), avx512_bf16, amx; neon, neon_bf16, i8mm.
+
+    Empty where the system does not tell (macOS, Windows).
+    """
+    flags: set[str] = set()
+    for line in _processor_lines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            flags = set(value.split())
+            break
+    return frozenset(name for name, names in _FEATURES.items() if flags & set(names))
+
+
+def processor_name() -> str:
+    """The processor as its maker calls it, or its architecture."""
+    for line in _processor_lines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _processor_lines() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
 
 
 def lock(descriptor: int) -> None:

@@ -71,8 +71,15 @@ class Windows:
         """Tokens of each window, [N]."""
         return np.diff(self.indptr)
 
+    def subset(self, numbers: NDArray[np.int64]) -> Windows:
+        """Only these windows, given in ascending order; every example must keep at least one."""
+        of_windows = {name: getattr(self, name)[numbers] for name in _OF_WINDOWS}
+        indptr = np.concatenate([[0], np.cumsum(self.lengths[numbers])])
+        return replace(self, indptr=indptr, **of_windows)
+
 
 ARRAYS = tuple(field.name for field in fields(Windows) if field.name != "template")
+_OF_WINDOWS = ARRAYS[ARRAYS.index("example") :]  # those with an entry for each window
 
 
 def build_windows(

@@ -147,3 +147,81 @@ def test_usage_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:
         main([])
     assert caught.value.code == 2
     assert "usage: komrc [-h] [--version] COMMAND" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> str:
+    pytest.importorskip("tantivy")
+    folder = tmp_path_factory.mktemp("documents")
+    (folder / "휴가.md").write_text(
+        "# 휴가 규정\n\n연차는 사용일 3일 전까지 신청하여야 한다.\n\n병가를 내려면 진단서를 내야 한다.\n"
+    )
+    (folder / "식당.txt").write_text("구내식당은 2층에 있다.\n점심은 12시부터 1시까지이다.\n")
+    output = tmp_path_factory.mktemp("index") / "my.index"
+    assert main(["index", str(folder), "--output", str(output)]) == 0
+    return str(output)
+
+
+def test_an_index_gives_the_place_of_the_answer(index: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ask", "점심은 몇 시부터인가?", "--index", index, "--top-k", "1"]) == 0
+    (row,) = capsys.readouterr().out.splitlines()
+    text, start, end, score, document, page, line = row.split("\t")
+    assert text.startswith("12시") and document == "식당.txt"
+    assert (page, line) == ("", "2")
+    assert int(end) - int(start) == len(text) and 0 < float(score) <= 1
+
+
+def test_an_index_in_json_has_the_sentence(index: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ask", "구내식당은 몇 층에 있나?", "--index", index, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["no_answer"] is False
+    assert 1 <= len(result["answers"]) <= 3
+    best = result["answers"][0]
+    assert (best["text"], best["document"], best["line"]) == ("2층", "식당.txt", 1)
+    assert best["sentence"] == "구내식당은 2층에 있다."
+
+
+def test_documents_without_the_answer(index: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["ask", "구내식당의 영양사는 누구인가?", "--index", index, "--top-k", "1"]
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("\t0\t0\t")
+    assert "문서에 답이 없습니다" in err and "가장 그럴듯한 곳" in err
+    assert main([*command, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["no_answer"] is True and result["best_guess"]["document"]
+    assert main([*command, "--always-answer"]) == 0
+    assert not capsys.readouterr().out.startswith("\t")
+
+
+def test_an_answer_for_a_terminal(
+    index: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")  # no colours
+    assert main(["ask", "구내식당은 몇 층에 있나?", "--index", index]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("2층") and "식당.txt 1행" in out
+    assert "구내식당은 2층에 있다." in out
+    assert main(["ask", "구내식당의 영양사는 누구인가?", "--index", index]) == 0
+    assert capsys.readouterr().out.startswith("문서에 답이 없습니다")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--exhaustive", "--index", "i"],
+        ["--distinct", "--index", "i"],
+        ["--passages", "3", "--context", "c"],
+    ],
+)
+def test_options_of_the_other_source_are_refused(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ask", QUESTION, *options]) == 2
+    assert "has no effect" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ask", QUESTION, "--index", str(tmp_path / "none")]) == 2
+    assert "none" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
@@ -197,9 +198,55 @@ def test_the_reach_of_multilingual_bert(korquad_dev: Path, shared: Path) -> None
     assert (round(found.em, 1), round(found.f1, 1)) == (84.3, 98.2)  # measured independently, in 2026
 
 
+# --- pages -------------------------------------------------------------------------------------------------
+
+
+def write_pages(path: Path, *starts: int) -> Path:
+    context = "<html><body><p><b>한강</b>은 강이다.</p></body></html>"
+    qas = [
+        {"id": i, "question": "무엇?", "answer": {"text": "<b>한강</b>", "answer_start": start}}
+        for i, start in enumerate(starts)
+    ]
+    document = {"version": "v", "data": [{"title": "t", "url": "u", "context": context, "qas": qas}]}
+    path.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+    return path
+
+
+def test_lint_of_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "lint", str(write_pages(tmp_path / "a.json", 15, 15))]) == 0
+    out = capsys.readouterr().out
+    assert "a.json: nothing wrong" in out
+    assert "answers with tags: 2 (100.0 %)" in out
+    write_pages(tmp_path / "b.json", 15, 3)
+    assert main(["data", "lint", str(tmp_path), "--json"]) == 3
+    found = json.loads(capsys.readouterr().out)
+    assert [problem["path"] for problem in found["problems"]] == [
+        "b.json $.data[0].qas[0].id",
+        "b.json $.data[0].qas[1].id",
+        "b.json $.data[0].qas[1].answer.answer_start",
+    ]
+    assert found["counts"]["questions"] == 4
+    assert found["counts"]["kept"] == 2
+    assert found["left_out"] == ["0", "1"]
+
+
+def test_lint_of_pages_that_are_cut_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_pages(tmp_path / "a.json", 15)
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(whole[:-2] + ", " + whole[whole.index("[") + 1 : -30], encoding="utf-8")
+    assert main(["data", "lint", str(path)]) == 3
+    out = capsys.readouterr().out
+    assert "is cut off in $.data[1]" in out
+    assert "pages: 1" in out
+
+
 # --- get ---------------------------------------------------------------------------------------------------
 
 FILES = {"KorQuAD_v1.0_train.json": b'{"train"}' * 1000, "KorQuAD_v1.0_dev.json": b'{"dev"}' * 1000}
+
+
+def blob(body: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -218,10 +265,7 @@ class Handler(BaseHTTPRequestHandler):
 def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name in ("http_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    remotes = tuple(
-        RemoteFile(name, hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest(), len(body))
-        for name, body in FILES.items()
-    )
+    remotes = tuple(RemoteFile(name, blob(body), len(body)) for name, body in FILES.items())
     monkeypatch.setattr(command, "KORQUAD_V1", remotes)
     web = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.01})
@@ -257,6 +301,41 @@ def test_get_from_nowhere(
     assert "404" in err
     monkeypatch.setenv("KOMRC_KORQUAD_URL", "korquad.github.io")
     assert main(["data", "get", "korquad-v1", "--output", str(tmp_path)]) == 2
+
+
+ZIPS = {f"{part}/KorQuAD_2.1_{part}_00.zip": part.encode() * 70_000 for part in ("train", "dev")}
+
+
+def test_get_whole_pages(
+    mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remotes = {
+        name.partition("/")[0]: (RemoteFile(name.partition("/")[2], blob(body), len(body)),)
+        for name, body in ZIPS.items()
+    }
+    monkeypatch.setattr(command, "KORQUAD_V2_1", remotes)
+    monkeypatch.setattr(sys.modules[__name__], "FILES", ZIPS)
+    assert main(["data", "get", "korquad-v2.1", "--output", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    folder = tmp_path / "korquad-v2.1"
+    assert out.split() == [str(folder / name) for name in ZIPS]
+    assert {name: (folder / name).read_bytes() for name in ZIPS} == ZIPS
+    assert "KorQuAD 2.1" in err
+    assert "CC BY-ND 2.0 KR" in err
+    assert main(["data", "get", "korquad-v2.1", "--output", str(tmp_path)]) == 0
+    assert capsys.readouterr().err.count("is there already") == 2
+    (folder / "dev/KorQuAD_2.1_dev_00.zip").write_bytes(b"another file")
+    assert main(["data", "get", "korquad-v2.1", "--output", str(tmp_path)]) == 6
+
+
+def test_the_published_files_of_korquad_2_1() -> None:
+    from komrc.data.korquad2_files import KORQUAD_V2_1
+
+    assert {part: len(remotes) for part, remotes in KORQUAD_V2_1.items()} == {"train": 13, "dev": 2}
+    remotes = [remote for part in KORQUAD_V2_1.values() for remote in part]
+    assert len({remote.git_blob for remote in remotes}) == 15
+    assert all(re.fullmatch("[0-9a-f]{40}", remote.git_blob) for remote in remotes)
+    assert all(remote.size < 100 * 2**20 for remote in remotes)  # the limit of the host for one file
 
 
 def test_another_data_set_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

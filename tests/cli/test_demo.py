@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -21,6 +23,8 @@ from komrc.data import load_squad
 from komrc.errors import UsageError
 from komrc.metrics import korquad
 from komrc.models import hub
+
+RECIPE = Path(__file__).resolve().parents[2] / "recipes/demo/make.py"
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def tiny_reader(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
-    """Two steps on one paragraph of the sample, evaluated on another."""
+    """Two steps on one paragraph of KorQuAD's form, evaluated on another."""
     folder = tmp_path_factory.mktemp("demo")
     data, output = folder / "data", folder / "model"
     data.mkdir()
@@ -85,22 +89,51 @@ def test_it_shows_the_official_figures_of_the_files_it_wrote(
     assert main(command) == 0
     scores = json.loads(capsys.readouterr().out)
     row = next(line for line in shown.text.splitlines() if line.strip().startswith("fine-tuned"))
-    assert row.split()[1:] == [f"{scores['exact_match']:.1f}", f"{scores['f1']:.1f}"]
+    assert row.split()[1:] == ["EM", f"{scores['exact_match']:.1f}", "F1", f"{scores['f1']:.1f}"]
 
 
-def test_it_answers_three_questions_on_the_passage(shown: Shown) -> None:
+def test_it_asks_again_what_it_asked_before(shown: Shown) -> None:
     passage = (shown.output / demo.PASSAGE).read_text(encoding="utf-8")
-    asked = [e for e in load_squad(hub.sample_data("dev")) if e.id in demo.ASKED]
+    dev = load_squad(shown.data / "KorQuAD_v1.0_dev.json")
+    asked = [example for example in dev if example.context + "\n" == passage][:3]
     assert len(asked) == 3
-    assert {e.context + "\n" for e in asked} == {passage}
     reader = Reader.load(shown.output)
     for example in asked:
-        lines = [row.strip() for row in shown.text.splitlines()]
-        line = lines[lines.index(example.question) + 1]
+        lines = [line for line in shown.text.splitlines() if line.startswith(f"    {example.question} → ")]
+        assert len(lines) == 2
         answer = reader.read(example.question, example.context)[0]
-        assert f" {answer.text} " in line
+        assert f" → {answer.text}  {answer.start}–{answer.end}, " in lines[1]
         right = korquad.exact_match(answer.text, example.answers[0].text)
-        assert line.rstrip().endswith("right" if right else f"expected: {example.answers[0].text}")
+        assert lines[1].endswith(", right" if right else f"right would be: {example.answers[0].text}")
+
+
+def test_the_embedded_reader_answers_what_the_demo_asks_first() -> None:
+    """A notice, a table and a chat: each answer right, or rightly none."""
+    examples = load_squad(hub.demo_data("everyday"))
+    assert {example.is_impossible for example in examples} == {True, False}
+    found = {p.id: p.text for p in Reader.load().read_examples(examples)}
+    assert found == {example.id: example.answers[0].text if example.answers else "" for example in examples}
+
+
+def test_the_weather_reports_are_those_of_the_recipe_and_hold_what_is_asked(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("make", RECIPE)
+    assert spec is not None and spec.loader is not None
+    make = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make)
+    make.main(tmp_path)
+    for name in ("everyday", "train", "dev"):
+        assert (tmp_path / f"{name}.json").read_bytes() == hub.demo_data(name).read_bytes()
+    train, dev = load_squad(hub.demo_data("train")), load_squad(hub.demo_data("dev"))
+    assert len(dev) >= 150
+    assert not {e.context for e in train} & {e.context for e in dev}
+    assert not {e.question for e in train} & {e.question for e in dev}
+    for example in [*train, *dev]:
+        for gold in example.answers:
+            assert example.context[gold.start : gold.end] == gold.text
+    by_question = {e.question: e.answers[0].text for e in dev[:10] if e.answers}
+    assert re.fullmatch(r"\d{6}Z", by_question["언제 관측한 것인가?"])
+    assert re.fullmatch(r"Q\d{4}", by_question["기압이 얼마인가?"])
+    assert re.fullmatch(r"M?\d\d", by_question["이슬점 온도는 몇 도인가?"])
 
 
 def test_each_command_it_names_exists_and_takes_these_options(shown: Shown) -> None:
@@ -110,8 +143,8 @@ def test_each_command_it_names_exists_and_takes_these_options(shown: Shown) -> N
         build_parser([command[0]]).parse_args(command)
 
 
-def test_data_is_the_sample_unless_files_are_named(tmp_path: Path) -> None:
-    assert demo.find_data(None, None, None) == (hub.sample_data("train"), hub.sample_data("dev"))
+def test_data_is_the_packages_own_unless_files_are_named(tmp_path: Path) -> None:
+    assert demo.find_data(None, None, None) == (hub.demo_data("train"), hub.demo_data("dev"))
     for name in ("KorQuAD_v1.0_prerelease-2018-09.json", "KorQuAD_v1.0_dev.json", "other.json"):
         (tmp_path / name).touch()
     found = demo.find_data(tmp_path, None, None)
@@ -154,3 +187,28 @@ def test_without_torch_it_says_what_to_install(
     assert main(["demo", "--output", str(tmp_path / "model")]) == 8
     assert "pip install 'komrc[train]'" in capsys.readouterr().err
     assert not (tmp_path / "model").exists()
+
+
+def test_the_packages_own_data_are_trained_with_the_settings_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run ends before the training, whose options are looked at."""
+    from komrc.training import train as module
+    from komrc.training.options import TrainingOptions
+
+    seen: list[TrainingOptions] = []
+
+    class Stopped:
+        exit_code = 130
+
+    monkeypatch.setattr(module, "train", lambda options: seen.append(options) or Stopped())
+    monkeypatch.delenv("KOMRC_DATA", raising=False)
+    assert main(["demo", "--output", str(tmp_path / "model"), "--max-steps", "7"]) == 130
+    assert seen[0].train_file == (str(hub.demo_data("train")),)
+    assert seen[0].version_2_with_negative and seen[0].null_score_diff_threshold == 0
+    assert seen[0].max_steps == 7
+    out = capsys.readouterr().out
+    assert "며칠 동안 빌릴 수 있어? → 14일" in out
+    assert "주차 요금은 얼마인가요? → not in there, right" in out
+    train = next(line for line in out.splitlines() if " train --config " in line)
+    build_parser(["train"]).parse_args(shlex.split(train.strip().removeprefix("$ "))[1:])

@@ -125,3 +125,39 @@ def test_what_the_official_script_scores_is_scored(
     out, err = capsys.readouterr()
     assert json.loads(out) == {"exact_match": 50.0, "f1": 50.0}
     assert len(err.splitlines()) == 21 and "25 in all" in err
+
+
+@pytest.fixture
+def open_files(tmp_path):
+    questions = [
+        {"id": "a", "question": "수도는?", "answers": {"text": ["서울"], "answer_start": [0]}},
+        {"id": "b", "question": "왕은?", "answers": {"text": [], "answer_start": []}, "is_impossible": True},
+    ]
+    answers = [
+        {"id": "a", "text": "서울", "passages": [{"text": "부산은 항구이다."}, {"text": CONTEXT}]},
+        {"id": "b", "text": "", "passages": []},
+    ]
+    for name, rows in (("questions.jsonl", questions), ("answers.jsonl", answers)):
+        lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+        (tmp_path / name).write_text("\n".join(lines), encoding="utf-8")
+    return str(tmp_path / "questions.jsonl"), str(tmp_path / "answers.jsonl")
+
+
+def test_open_scores_answers_and_search(open_files, capsys):
+    assert main(["evaluate", *open_files, "--open"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "exact_match": 100.0,
+        "f1": 100.0,
+        "recall@1": 0.0,
+        "recall@5": 100.0,
+        "recall@10": 100.0,
+        "mrr": 50.0,
+    }
+
+
+def test_open_needs_the_passages(open_files, files, tmp_path, capsys):
+    (tmp_path / "plain.jsonl").write_text('{"id": "a", "text": "서울"}\n{"id": "b", "text": ""}\n')
+    assert main(["evaluate", open_files[0], str(tmp_path / "plain.jsonl"), "--open"]) == 3
+    assert "has no passages" in capsys.readouterr().err
+    assert main(["evaluate", *open_files, "--open", "--metric", "klue"]) == 2
+    assert "--metric" in capsys.readouterr().err

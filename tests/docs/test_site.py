@@ -44,7 +44,10 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_reference_has_every_command_option_and_error(reference: Path) -> None:
     commands = (reference / "cli.md").read_text(encoding="utf-8")
-    for command in ("train", "predict", "evaluate", "ask", "serve", "export", "data lint", "report", "demo"):
+    for command in (
+        *("train", "predict", "evaluate", "ask", "index", "search", "serve", "export", "data lint", "report"),
+        "demo",
+    ):
         assert f"# komrc {command}\n" in commands
     assert "| `--always-answer` | `KOMRC_ALWAYS_ANSWER` |" in (reference / "server-options.md").read_text()
     assert "| `--max-seq-length` | `max_seq_length` |" in (reference / "training-options.md").read_text()

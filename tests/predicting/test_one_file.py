@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 from support.fake_engine import FakeEngine
+from support.searches import FixedSearch
 
 from komrc.config import ReaderConfig
+from komrc.data import ASKING
 from komrc.engines import Batch, Logits
 from komrc.errors import DataError, EngineError, StorageError, UsageError
 from komrc.predicting.one_file import predict_file
@@ -200,3 +202,34 @@ def test_what_an_output_has_no_room_for(questions: Path, tmp_path: Path) -> None
     (tmp_path / "folder.jsonl.part").mkdir()
     with pytest.raises(StorageError):
         answer_all(questions, tmp_path / "folder.jsonl")
+
+
+def ask_all(source: Path, output: Path, **options: Any) -> int:
+    search = FixedSearch({"가": "등대의 높이는 31미터이다.", "나": "바다는 넓다."})
+    source_questions = open_questions([source], needs=ASKING)
+    return predict_file(
+        options.pop("reader", reader()), source_questions, output, run=RUN, index=search, **options
+    )
+
+
+def test_an_index_answers_questions_without_contexts(tmp_path: Path) -> None:
+    source = lines(tmp_path / "q.jsonl", [{"id": f"q{n}", "question": f"{n}번은?"} for n in range(5)])
+    assert ask_all(source, tmp_path / "a.jsonl", top_k=2) == 0
+    records = read_lines(tmp_path / "a.jsonl")
+    assert [record["id"] for record in records] == [f"q{n}" for n in range(5)]
+    for record in records:
+        assert record["text"] == record["answers"][0]["text"]
+        assert [passage["document"] for passage in record["passages"]] == ["가", "나"]
+        assert record["passages"][0]["text"] == "등대의 높이는 31미터이다."
+    ask_all(source, tmp_path / "a.json")
+    assert json.loads((tmp_path / "a.json").read_text()) == {r["id"]: r["text"] for r in records}
+
+
+def test_a_run_with_an_index_resumes(tmp_path: Path) -> None:
+    source = lines(tmp_path / "q.jsonl", [{"id": f"q{n}", "question": f"{n}번은?"} for n in range(5)])
+    with pytest.raises(EngineError):
+        ask_all(source, tmp_path / "a.jsonl", reader=reader(Dies(3)))
+    assert len(read_lines(tmp_path / "a.jsonl.part")) == 3
+    assert ask_all(source, tmp_path / "a.jsonl") == 3
+    ask_all(source, tmp_path / "whole.jsonl")
+    assert read_lines(tmp_path / "a.jsonl") == read_lines(tmp_path / "whole.jsonl")

@@ -9,6 +9,7 @@ import threading
 import pytest
 from support.fake_server import make_reader
 
+from komrc import long_texts
 from komrc.serving.pace import Pace
 
 TEXT = "훈민정음은 1443년에 세종이 창제하였다. "  # a token for each character
@@ -73,7 +74,8 @@ def ask(web, context, question="언제?", **headers):
     return web.post("/predict", json={"inputs": {"question": question, "context": context}}, headers=headers)
 
 
-def test_a_text_too_long_for_the_time_is_refused_with_the_length_that_is_not(client):
+def test_a_text_too_long_for_the_time_is_refused_with_the_length_that_is_not(client, monkeypatch):
+    monkeypatch.setattr(long_texts, "LONG", len(LONG))  # all of it is read
     reader = make_reader(seconds=0.05)
     web = client(reader, request_timeout=4, cache_answers=0)
     first = ask(web, LONG)

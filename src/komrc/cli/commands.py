@@ -9,12 +9,15 @@ SUMMARIES = {
     "train": "fine-tune an encoder on KorQuAD-format data, with official EM and F1 while it trains",
     "predict": "answer every question of a data file",
     "evaluate": "score predictions as the official KorQuAD 1.0 script does",
-    "ask": "answer one question on a text",
+    "ask": "answer one question on a text, or from an index",
+    "index": "index documents, so that they can be searched and asked",
+    "search": "find the passages of an index that match a question",
     "serve": "answer over HTTP, with a page to try it",
     "export": "write ONNX, fp32 or int8, and check it",
     "data": "check a data file, or download KorQuAD",
     "report": "write a page that shows where points are lost",
-    "demo": "show the whole path on the bundled sample",
+    "demo": "show what the tool is for: ask, fine-tune, compare; needs no data",
+    "doctor": "show what this machine and installation have, and which engine reads a model",
 }
 
 _ARGUMENTS = re.compile(r"unrecognized arguments|required: [A-Z]")  # messages about words, not about options

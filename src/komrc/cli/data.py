@@ -16,10 +16,13 @@ from komrc.cli.commands import add_command
 from komrc.cli.console import print_json
 from komrc.data import Loaded, scan_data
 from komrc.data.fix import fix_data
+from komrc.data.korquad2 import is_korquad2
+from komrc.data.korquad2_files import KORQUAD_V2_1, KORQUAD_V2_1_URL
 from komrc.download import KORQUAD_LICENCE, KORQUAD_URL, KORQUAD_V1, RemoteFile, fetch
 from komrc.errors import PROBLEMS_SHOWN, DataError, Problem, UsageError, kinds_of
 from komrc.progress import showing_bytes
 from komrc.report.dataset_stats import Lengths, Reach, Statistics, describe, reach
+from komrc.report.page_stats import describe_pages
 
 if TYPE_CHECKING:
     from komrc.unreachable import Unreachable
@@ -57,10 +60,16 @@ Downloads train (60,407 questions) and dev (5,774) from {KORQUAD_URL}
 and checks them byte for byte. After an interruption the same command resumes. The data's licence is
 {KORQUAD_LICENCE}: it may be used and passed on unchanged, with its source named.
 
+korquad-v2.1 is whole web pages (1.4 GB in 15 ZIP files: train 83,486 questions, dev 10,165), into the folders
+korquad-v2.1/train and korquad-v2.1/dev of FOLDER. They are read as they are and need not be unpacked.
+
 examples:
   komrc data get korquad-v1
+  komrc data get korquad-v2.1
   komrc data get korquad-v1 --output /data/korquad
   KOMRC_KORQUAD_URL=https://mirror.example/korquad/ komrc data get korquad-v1
+
+KOMRC_KORQUAD_URL is the address of the folder with the files, for korquad-v2.1 of that with train/ and dev/.
 
 exit codes: 0 done, 5 the download failed or did not match, 6 the disk is full or can't be written"""
 
@@ -73,11 +82,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "lint",
         help="list everything that is wrong with a data file, and its statistics",
         description="Check a data file: .json in the layout of KorQuAD 1.0, SQuAD, KLUE-MRC, AI-Hub or "
-        "Hugging Face, .jsonl, .csv, .tsv or .parquet, also with .gz.",
+        "Hugging Face, .jsonl, .csv, .tsv or .parquet, also with .gz; file, folder or ZIP file of KorQuAD 2.",
         epilog=_LINT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    lint.add_argument("file", type=Path, metavar="FILE", help="the data file")
+    lint.add_argument("file", type=Path, metavar="FILE", help="the data file, or a folder of KorQuAD 2")
     lint.add_argument(
         "--tokenizer",
         metavar="NAME_OR_FOLDER",
@@ -104,7 +113,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_GET,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    get.add_argument("name", choices=["korquad-v1"], metavar="korquad-v1", help="the data set")
+    get.add_argument(
+        "name", choices=["korquad-v1", "korquad-v2.1"], metavar="korquad-v1|korquad-v2.1", help="the data set"
+    )
     get.add_argument("--output", type=Path, default=Path("data"), metavar="FOLDER", help="default: data")
     get.set_defaults(run=run_get)
 
@@ -122,6 +133,8 @@ class _Reached(NamedTuple):
 
 def run_lint(args: argparse.Namespace) -> int:
     """Print findings and statistics; 0 without findings, else 3."""
+    if is_korquad2(args.file):
+        return _lint_pages(args)
     loaded: Loaded | None = None
     problems: tuple[Problem, ...]
     try:
@@ -140,6 +153,28 @@ def run_lint(args: argparse.Namespace) -> int:
             _rows(args, loaded, statistics, reached) if loaded and statistics else [],
         )
     return FINDINGS if problems else 0
+
+
+def _lint_pages(args: argparse.Namespace) -> int:
+    """The same for KorQuAD 2, page by page."""
+    statistics = describe_pages(args.file)
+    if args.json:
+        print_json({"file": str(args.file), **asdict(statistics)})
+    else:
+        rows = [
+            ("pages", f"{statistics.counts.articles:,}"),
+            ("questions", f"{statistics.counts.questions:,}"),
+            ("  usable", f"{statistics.counts.kept:,}"),
+            ("  left out", f"{statistics.counts.left_out:,}"),
+            ("answers with tags", _share(statistics.with_tags, statistics.counts.answers)),
+            ("page, characters of HTML", _spread(statistics.context)),
+            ("question, characters", _spread(statistics.question)),
+            ("answer, characters of HTML", _spread(statistics.answer)),
+        ]
+        if statistics.counts.unreadable:
+            rows.insert(1, ("unreadable pages", f"{statistics.counts.unreadable:,}"))
+        _show(args, statistics.problems, rows)
+    return FINDINGS if statistics.problems else 0
 
 
 def _reach(loaded: Loaded, tokenizer: str | None) -> _Reached:
@@ -311,15 +346,25 @@ def run_fix(args: argparse.Namespace) -> int:
 def run_get(args: argparse.Namespace) -> int:
     """Download the files, print their paths."""
     overwriting.refuse_file_name(args.output, "--output")
-    base_url = os.environ.get("KOMRC_KORQUAD_URL") or KORQUAD_URL
-    total = sum(remote.size for remote in KORQUAD_V1)
+    mirror = os.environ.get("KOMRC_KORQUAD_URL")
+    if args.name == "korquad-v1":
+        title, base_url = "KorQuAD v1.0", mirror or KORQUAD_URL
+        parts = [(args.output, base_url, remote) for remote in KORQUAD_V1]
+    else:
+        title, base_url = "KorQuAD 2.1", mirror or KORQUAD_V2_1_URL
+        parts = [
+            (args.output / "korquad-v2.1" / part, f"{base_url.rstrip('/')}/{part}", remote)
+            for part, remotes in KORQUAD_V2_1.items()
+            for remote in remotes
+        ]
+    total = sum(remote.size for _, _, remote in parts)
     print(
-        f"KorQuAD v1.0 from {base_url} ({total / 1e6:.1f} MB), licence {KORQUAD_LICENCE}: "
+        f"{title} from {base_url} ({total / 1e6:,.1f} MB), licence {KORQUAD_LICENCE}: "
         "use it and pass it on unchanged, naming the source",
         file=sys.stderr,
     )
-    for remote in KORQUAD_V1:
-        print(_get(remote, args.output, base_url))
+    for folder, url, remote in parts:
+        print(_get(remote, folder, url))
     return 0
 
 

@@ -25,6 +25,7 @@ examples:
   komrc predict --model models --data dev.json --output predictions.json --nbest-output nbest.json
   komrc predict --model models --data questions.jsonl --output answers.jsonl --top-k 3
   komrc predict --data questions.parquet --output answers --actors 4
+  komrc predict --index my.index --data questions.jsonl --output answers.jsonl
   komrc predict --engine ray --data s3://bucket/questions --output s3://bucket/answers --actors 16
   komrc predict --engine ray:onnx-int8 --data questions.jsonl --output answers --actors 2 --format parquet
 
@@ -35,6 +36,10 @@ or - for standard input.
 line for each question: id, text, start, end, score. A name without such an ending is a folder of shards, and
 only such a folder can be written by several actors: processes of this machine, or, with --engine ray, actors
 on Ray (RAY_ADDRESS names a cluster; without it Ray is started here).
+
+With --index the questions need no context: each is answered from the documents of the index, as by
+`komrc ask --index`. The output is one file; a line of .jsonl also has document, page, line, sentence and the
+passages that were found, which `komrc evaluate --open` scores.
 
 JSON Lines and Parquet need the same memory for any number of questions. An interrupted run leaves
 OUTPUT.part, or the folder without manifest.json; the same command resumes it.
@@ -49,6 +54,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = add_command(commands, "predict", epilog=EXAMPLES)
     parser.add_argument("--data", required=True, nargs="+", metavar="FILE", help="the questions")
     parser.add_argument("--output", required=True, metavar="FILE|FOLDER", help="the answers")
+    parser.add_argument(
+        "--index",
+        type=Path,
+        metavar="FOLDER",
+        help="answer from the documents of this index, as `komrc index` writes it",
+    )
+    parser.add_argument(
+        "--passages",
+        type=reader_options.positive,
+        metavar="N",
+        help="with --index: passages to read for a question (default: 10)",
+    )
     parser.add_argument(
         "--nbest-output", type=Path, metavar="FILE", help="also write all ranked candidates (.json or .jsonl)"
     )
@@ -103,11 +120,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace, data: Sequence[str], folder: bool) -> int:
+    from komrc.data import ASKING, PREDICTING
     from komrc.predicting.model_ref import ModelRef
     from komrc.predicting.questions import SHARD_SIZE, open_questions
 
     kind, _, engine = args.engine.partition(":") if args.engine.startswith(RAY) else ("", "", args.engine)
-    source = open_questions(data, skip_invalid=args.skip_invalid, shard_size=args.shard_size or SHARD_SIZE)
+    source = open_questions(
+        data,
+        skip_invalid=args.skip_invalid,
+        shard_size=args.shard_size or SHARD_SIZE,
+        needs=PREDICTING if args.index is None else ASKING,
+    )
     model = ModelRef.of(
         args.model,
         engine=engine or "auto",
@@ -145,6 +168,10 @@ def _check(args: argparse.Namespace, folder: bool) -> None:
                 where=option,
                 fix=f"give the name of {forms[option]}",
             )
+    if args.index is None and args.passages:
+        raise UsageError("has no effect without --index", where="--passages", fix="leave it out")
+    if args.index is not None:
+        _check_with_index(args, folder)
     if folder:
         if args.nbest_output is not None:
             raise UsageError(
@@ -168,6 +195,22 @@ def _check(args: argparse.Namespace, folder: bool) -> None:
             )
 
 
+def _check_with_index(args: argparse.Namespace, folder: bool) -> None:
+    """Raises UsageError for outputs and options that answers from an index don't have."""
+    if folder:
+        raise UsageError(
+            f"{args.output} is a folder of shards, and answers from an index are one file",
+            where="--index",
+            fix="give --output a name that ends in .jsonl or .json",
+        )
+    if args.nbest_output is not None:
+        raise UsageError(
+            "answers from an index have no n-best file",
+            where="--nbest-output",
+            fix="use --top-k N with an --output that ends in .jsonl",
+        )
+
+
 def _refuse_inputs(args: argparse.Namespace) -> None:
     """Raises UsageError if an output is an input, or would be an input of the next run."""
     from komrc.models import checks, hub
@@ -184,6 +227,8 @@ def _refuse_inputs(args: argparse.Namespace) -> None:
             raise UsageError("is also an input", where=args.output, fix="give another output")
     overwriting.refuse_inputs(outputs, inputs)
     overwriting.refuse_inside(outputs, [path for path in inputs if path.is_dir()])
+    if args.index is not None:
+        overwriting.refuse_inside(outputs, [args.index])
     overwriting.refuse_inputs(outputs, checks.inputs(args.model or hub.embedded_model()))
 
 
@@ -193,16 +238,27 @@ def _overlap(one: str, other: str) -> bool:
 
 
 def _to_file(args: argparse.Namespace, source: QuestionSet, model: ModelRef) -> int:
+    from komrc.asking import PASSAGES
+    from komrc.index import Index
     from komrc.predicting.one_file import predict_file
 
+    index = Index.open(args.index) if args.index is not None else None
+    passages = args.passages or PASSAGES
+    run = model.identity()
+    if index is not None:
+        info = index.info()
+        size = f"{info.documents} documents, {info.passages} passages, {info.characters} characters"
+        run |= {"index": f"{args.index.absolute()}: {size}", "passages": str(passages)}
     return predict_file(
         model.load(),
         source,
         Path(args.output),
         nbest_output=args.nbest_output,
         top_k=args.top_k,
-        run=model.identity(),
+        run=run,
         restart=args.restart,
+        index=index,
+        passages=passages,
     )
 
 

@@ -26,7 +26,7 @@ def add_arguments(
         choices=(*ENGINES, *more_engines),
         default="auto",
         metavar="ENGINE",
-        help=f"what runs it: {', '.join(ENGINES)} (default: auto, what the folder and the installation have)"
+        help=f"what runs it: {', '.join(ENGINES)} (default: auto, the fastest one here; see komrc doctor)"
         + more,
     )
     parser.add_argument(

@@ -79,7 +79,9 @@ def run(args: argparse.Namespace) -> int:
 
     examples = read_data(args.data, REPORTING, skip_invalid=args.skip_invalid).examples
     predictions: Mapping[str, str] = evaluation.load_predictions(args.predictions)
-    evaluation.require_common_ids(examples, predictions, data=args.data, where=args.predictions)
+    evaluation.require_common_ids(
+        (example.id for example in examples), predictions, data=args.data, where=args.predictions
+    )
     name = f"{args.data.name} · {args.predictions.name}"
     other, other_name = None, None
     if args.compare is not None:

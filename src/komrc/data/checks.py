@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ class Needs:
     """
 
     passages: bool = True  # question and context
+    contexts: bool = True  # the context; without passages it is not used either
     answers: bool = True  # texts of the reference answers
     offsets: bool = True  # answer_start, and whether a question has an answer at all
     unique_ids: bool = True
@@ -33,7 +34,8 @@ class Needs:
 
     def columns(self) -> tuple[str, ...]:
         """The columns that a table must have."""
-        return (() if self.numbered_ids else ("id",)) + (("question", "context") if self.passages else ())
+        texts = ("question", "context") if self.contexts else ("question",)
+        return (() if self.numbered_ids else ("id",)) + (texts if self.passages else ())
 
 
 EVERYTHING = Needs(unused_fields=True)
@@ -42,8 +44,9 @@ EVALUATING = Needs(offsets=False, numbered_ids=True, strict_json=False)  # a mod
 SCORING = Needs(passages=False, offsets=False, unique_ids=False, strict_json=False)
 REPORTING = Needs(offsets=False, unique_ids=False, strict_json=False)
 PREDICTING = Needs(answers=False, offsets=False, strict_json=False)
+ASKING = replace(PREDICTING, contexts=False)  # an index has the texts
 
-_KINDS = {list: "a list", str: "text", bool: "true or false", int: "a whole number"}
+_KINDS = {list: "a list", dict: "an object", str: "text", bool: "true or false", int: "a whole number"}
 _ID_FIX = 'add "id" (text, or a whole number); `komrc data fix` numbers them'
 
 
@@ -54,7 +57,7 @@ class Checker:
     needs: Needs
     odd: Mapping[str, Problem] = field(default_factory=dict)  # findings of the JSON parser by path
     problems: list[Problem] = field(default_factory=list)
-    seen: dict[str, str] = field(default_factory=dict)  # id -> path of its first use
+    seen: MutableMapping[str, str] = field(default_factory=dict)  # id -> path of its first use
     tainted: set[str] = field(default_factory=set)  # JSON paths at and above the odd ones
     searched: int = 0  # characters
 
@@ -101,7 +104,7 @@ class Checker:
 
     def context(self, owner: dict[str, Any], path: str) -> str | None:
         """The text of a paragraph or row; None where a command can't use it, "" where none needs it."""
-        if not self.needs.passages:
+        if not (self.needs.passages and self.needs.contexts):
             value = owner.get("context")
             return value if isinstance(value, str) and not has_lone_surrogate(value) else ""
         context = self.get(owner, "context", str, path)

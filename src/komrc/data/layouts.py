@@ -36,10 +36,10 @@ def refuse_other(value: object, where: str) -> None:
     articles = value.get("data")
     if isinstance(articles, list) and any(map(_is_korquad_2, articles)):
         raise DataError(
-            "is in the layout of KorQuAD 2.0 (whole web pages in HTML, one answer object a question),"
-            " which is not read",
+            "is in the layout of KorQuAD 2.0 (whole web pages in HTML, one answer object a question)",
             where=where,
-            fix="give a file in the layout of KorQuAD 1.0",
+            fix="give a file in the layout of KorQuAD 1.0; of this layout are read: `komrc data lint`,"
+            " `komrc evaluate --korquad2` and komrc.load_korquad2",
         )
 
 

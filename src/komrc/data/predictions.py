@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from komrc.data.read import parse_data
 from komrc.errors import DataError, Problem
 
 _FORM = 'write {"question id": "answer text", ...}; `komrc predict` writes that form'
+_OPEN_FORM = "give the .jsonl file that `komrc predict --index` writes"
 _COLUMNS = ("id", "text")
 _MANIFEST, _RUN, _SHARDS = "manifest.json", "run.json", ("part-*.jsonl", "part-*.parquet")
 
@@ -39,16 +40,41 @@ def read_nbest(path: str | Path) -> dict[str, Any]:
     if isinstance(parsed, strict_json.Document):
         value: dict[str, Any] = parsed.value
         return value
-    entries = {}
-    for _, where, row in parsed.rows(0, None):
-        if isinstance(row, Problem) or "id" not in row or "nbest" not in row:
+    return dict(_lists(parsed.rows(0, None), "nbest", str(path)))
+
+
+def read_passages(path: str | Path) -> dict[str, list[dict[str, Any]]]:
+    """The passages that were found for each question, best first, by question id: from the lines of a .jsonl
+    file with ``id`` and ``passages``, as `komrc predict --index` writes it.
+
+    Raises DataError for anything else, StorageError where the file can't be read.
+    """
+    parsed = parse_data(strict_json.read_bytes(path), str(path), ("id", "passages"))
+    if isinstance(parsed, strict_json.Document):
+        rows: list[Any] = [parsed.value]  # one line
+        lists = _lists(((0, "line 1", row) for row in rows), "passages", str(path))
+    else:
+        lists = _lists(parsed.rows(0, None), "passages", str(path))
+    passages_of = dict(lists)
+    for name, passages in passages_of.items():
+        if not isinstance(passages, list) or not all(
+            isinstance(passage, dict) and isinstance(passage.get("text"), str) for passage in passages
+        ):
             raise DataError(
-                f"is not an n-best file ({where})",
+                f"the passages of question {name} are not objects with a text",
                 where=str(path),
-                fix='write lines of {"id": "…", "nbest": [...]}',
+                fix=_OPEN_FORM,
             )
-        entries[str(row["id"])] = row["nbest"]
-    return entries
+    return passages_of
+
+
+def _lists(rows: Iterable[tuple[int, str, Any]], key: str, where: str) -> Iterator[tuple[str, Any]]:
+    for _, line, row in rows:
+        if not isinstance(row, dict) or "id" not in row or key not in row:
+            fix = _OPEN_FORM if key == "passages" else 'write lines of {"id": "…", "nbest": [...]}'
+            kind = "has no passages" if key == "passages" else "is not an n-best file"
+            raise DataError(f"{kind} ({line})", where=where, fix=fix)
+        yield str(row["id"]), row[key]
 
 
 def _shards(folder: Path) -> list[Path]:

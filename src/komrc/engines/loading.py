@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from komrc.engines import Engine
+from komrc.engines.choice import ChosenEngine, Circumstances, choose
 from komrc.engines.onnx_engine import OnnxEngine
 from komrc.errors import UsageError, require
 from komrc.models import checks
-from komrc.models.files import GRAPHS
 from komrc.types import ENGINES, EngineName
 
 __all__ = ["EngineName", "chosen_engine", "load_engine"]
@@ -18,7 +18,6 @@ __all__ = ["EngineName", "chosen_engine", "load_engine"]
 logger = logging.getLogger(__name__)
 
 _TORCH_OF_DTYPE: dict[str, EngineName] = {"float32": "torch", "bfloat16": "torch-bf16"}
-_Chosen = Literal["torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-bf16"]
 
 
 def load_engine(
@@ -46,7 +45,7 @@ def load_engine(
     engine = _with_dtype(engine, dtype)
     if engine == "auto" and place not in (None, "cpu"):
         engine = "torch"
-    chosen = chosen_engine(folder, engine)
+    chosen, reason = chosen_engine(folder, engine)
     if place not in (None, "cpu") and not chosen.startswith("torch"):
         raise UsageError(
             f"engine {chosen} computes on the CPU only, not on {place}",
@@ -62,25 +61,23 @@ def load_engine(
         case _:
             found = _torch(folder, chosen, model_type, place)
     if engine == "auto":
-        logger.info("%s: engine %s", folder, found.name)
+        logger.info("%s: engine %s (%s)", folder, found.name, reason)
     return found
 
 
-def chosen_engine(folder: Path, engine: EngineName = "auto") -> _Chosen:
-    """What ``load_engine`` loads, without loading it. Raises UsageError, ModelError."""
+def chosen_engine(folder: Path, engine: EngineName = "auto") -> tuple[ChosenEngine, str]:
+    """What ``load_engine`` loads, and why, without loading it. Raises UsageError, ModelError."""
     if engine not in ENGINES:
         raise UsageError(
             f"no engine is called {engine!r}", where="engine", fix=f"choose {', '.join(ENGINES)}"
         )
     checks.check(folder)
-    graphs = [name for name, graph in GRAPHS.items() if (folder / graph).is_file()]
-    match engine:
-        case "torch" | "torch-bf16" | "onnx-int8" | "openvino" | "openvino-bf16":
-            return engine
-        case "auto" if not graphs:
-            return "torch"
-        case _:  # "onnx", too, takes the int8 graph where there is no other
-            return "onnx-int8" if graphs == ["onnx-int8"] else "onnx"
+    if engine == "auto":
+        choice = choose(Circumstances.of(folder))
+        return choice.engine, choice.reason
+    if engine == "onnx" and Circumstances.of(folder).graphs == {"onnx-int8"}:
+        return "onnx-int8", "the int8 graph is the only one in the folder"
+    return engine, "asked for"
 
 
 def _device_name(device: Any) -> str | None:

@@ -216,8 +216,4 @@ def _has_exact_int8() -> bool:
     """Whether u8 x s8 products are exact: x86 without VNNI adds two of them in 16 bits, which overflow."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return True
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:  # not Linux: the sure way
-        return False
-    return any(name in flags for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
+    return bool(system.processor_features() & {"vnni", "amx"})  # empty where it isn't known: the sure way

@@ -34,8 +34,8 @@ def normalize(text: str) -> str:
     return " ".join(text.translate(_BOTH).lower().split())
 
 
-def _f1(prediction: str, gold: str) -> float:
-    """F1 of two normalised strings on their characters."""
+def character_f1(prediction: str, gold: str) -> float:
+    """F1 of two normalized strings over their bags of characters, 0 to 1; spaces don't count."""
     predicted = prediction.replace(" ", "")
     wanted = gold.replace(" ", "")
     if predicted == wanted:
@@ -59,7 +59,7 @@ def exact_match(prediction: str, gold: str) -> bool:
 
 def f1(prediction: str, gold: str) -> float:
     """F1 on the bags of characters once normalised, 0 to 1; two empty strings score 0, as officially."""
-    return _f1(normalize(prediction), normalize(gold))
+    return character_f1(normalize(prediction), normalize(gold))
 
 
 def best(prediction: str, golds: Sequence[str]) -> tuple[bool, float]:
@@ -72,7 +72,7 @@ def best(prediction: str, golds: Sequence[str]) -> tuple[bool, float]:
     if not golds:
         return not normal, float(not normal)
     references = [normalize(gold) for gold in golds]
-    return normal in references, max(_f1(normal, reference) for reference in references)
+    return normal in references, max(character_f1(normal, reference) for reference in references)
 
 
 def score_golds(

@@ -15,7 +15,6 @@ import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from functools import cache
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Literal
 
@@ -26,16 +25,22 @@ from komrc.storage import git_blob_id, sha256_file
 # What the hub calls a file's content, and huggingface_hub its copy in the cache, by the length of the name.
 _HASHES = {40: git_blob_id, 64: sha256_file}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_RESOURCES = Path(__file__).parents[1] / "resources"  # not importlib.resources: it starts slowly
 
 
 def embedded_model() -> Path:
     """The folder of the Korean reader that the package carries."""
-    return Path(str(package_files("komrc"))) / "resources" / "model"
+    return _RESOURCES / "model"
 
 
 def sample_data(part: Literal["train", "dev"]) -> Path:
     """The file of the sample set that the package carries, in KorQuAD v1.0 form."""
-    return Path(str(package_files("komrc"))) / "resources" / "sample" / f"{part}.json"
+    return _RESOURCES / "sample" / f"{part}.json"
+
+
+def demo_data(part: Literal["everyday", "train", "dev"]) -> Path:
+    """A data file of ``komrc demo``, in SQuAD 2.0 form; "train" and "dev" are airport weather reports."""
+    return _RESOURCES / "demo" / f"{part}.json"
 
 
 def resolve(

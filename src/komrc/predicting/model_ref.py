@@ -41,7 +41,7 @@ class ModelRef:
         """The reference to a local model, with "auto" resolved. Raises HubError, ModelError, EngineError."""
         folder = hub.resolve(source)
         name = str(folder.absolute()) if source is not None and Path(source).is_dir() else source
-        chosen = chosen_engine(folder, engine)
+        chosen, _ = chosen_engine(folder, engine)
         return cls(name, chosen, trim_particles, _digest(folder), model_type, dict(settings or {}))
 
     def identity(self) -> dict[str, str]:

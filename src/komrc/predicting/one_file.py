@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from komrc import storage
+from komrc.asking import PASSAGES, Searchable, answers_from
 from komrc.data.tables import LINES
 from komrc.errors import StorageError, UsageError, check_whole_number
 from komrc.predicting import fs, records, runs
 from komrc.predicting.questions import QuestionSet, check_unique_ids
-from komrc.progress import showing
+from komrc.progress import Advance, showing
 from komrc.reader import Reader
 from komrc.types import Example
 
@@ -34,6 +35,8 @@ def predict_file(
     top_k: int = 1,
     run: Mapping[str, str],
     restart: bool = False,
+    index: Searchable | None = None,
+    passages: int = PASSAGES,
 ) -> int:
     """Answer all questions; returns how many an interrupted run had answered before.
 
@@ -44,6 +47,8 @@ def predict_file(
         run: what the answers depend on beside the questions, by name; a partial file of another run is
         refused.
         restart: delete such a partial file first.
+        index: answers come from its documents, and the questions' own contexts are not read.
+        passages: how many passages of the index are searched for a question.
 
     Raises UsageError, StorageError, InputError, EngineError. Answers that were written before an error stay
     in the partial file.
@@ -66,20 +71,50 @@ def predict_file(
         "nbest": str(nbest_output is not None),
     }
     with _Partial.open(output, identity, restart=restart) as partial:
-        waiting: deque[Example] = deque()
-
-        def remaining() -> Iterator[Example]:
-            for example in source.examples(partial.done):
-                waiting.append(example)
-                yield example
-
         done = partial.done
+        examples = source.examples(done)
         with showing(total=source.total, what="answering", done=done) as advance:
-            for prediction in reader.stream(remaining(), top_k=top_k, advance=advance):
+            if index is None:
                 nbest = nbest_output is not None
-                partial.append(records.record(prediction, waiting.popleft(), top_k, nbest=nbest))
+                answered = _read(reader, examples, top_k=top_k, nbest=nbest, advance=advance)
+            else:
+                answered = _asked(reader, index, examples, top_k=top_k, passages=passages, advance=advance)
+            for record in answered:
+                partial.append(record)
         partial.commit(output, nbest_output)
     return done
+
+
+def _read(
+    reader: Reader, examples: Iterator[Example], *, top_k: int, nbest: bool, advance: Advance
+) -> Iterator[dict[str, Any]]:
+    """The records of answers from the questions' own contexts."""
+    waiting: deque[Example] = deque()
+
+    def remaining() -> Iterator[Example]:
+        for example in examples:
+            waiting.append(example)
+            yield example
+
+    for prediction in reader.stream(remaining(), top_k=top_k, advance=advance):
+        yield records.record(prediction, waiting.popleft(), top_k, nbest=nbest)
+
+
+def _asked(
+    reader: Reader,
+    index: Searchable,
+    examples: Iterator[Example],
+    *,
+    top_k: int,
+    passages: int,
+    advance: Advance,
+) -> Iterator[dict[str, Any]]:
+    """The records of answers from the documents of an index."""
+    for number, example in enumerate(examples, 1):
+        hits = index.search(example.question, top_k=passages)
+        answers = answers_from(reader, example.question, hits, top_k=top_k)
+        yield records.document_record(example.id, answers, hits, top_k)
+        advance(number)
 
 
 def partial_files(output: Path) -> tuple[Path, Path]:

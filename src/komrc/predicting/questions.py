@@ -20,7 +20,7 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from komrc.data import PREDICTING, read_data
+from komrc.data import PREDICTING, Needs, read_data
 from komrc.data.checks import Checker
 from komrc.data.read import refuse_prediction_row
 from komrc.data.tables import SUFFIXES, form_of, is_table, plain, table
@@ -31,7 +31,6 @@ from komrc.types import Example
 SHARD_SIZE = 1000  # questions
 _PROBLEMS_SHOWN = 20
 _FORM = 'write one JSON object a line: {"id": "…", "question": "…", "context": "…"}'
-_ROW = replace(PREDICTING, unique_ids=False)  # repeated ids are searched in all files together, see _Ids
 
 logger = logging.getLogger(__name__)
 
@@ -76,20 +75,25 @@ class QuestionSet:
 
 
 def open_questions(
-    data: Sequence[str | Path], *, skip_invalid: bool = False, shard_size: int = SHARD_SIZE
+    data: Sequence[str | Path],
+    *,
+    skip_invalid: bool = False,
+    shard_size: int = SHARD_SIZE,
+    needs: Needs = PREDICTING,
 ) -> QuestionSet:
     """Validate the questions of files, folders and URLs, in this order.
 
     Args:
         skip_invalid: leave damaged questions out; the log names them.
         shard_size: questions of a shard; the last shard of a file may have fewer.
+        needs: what is checked of each question.
 
     Raises DataError with the problems of the first file that has any, UsageError for a URL that can't be
     reached from here.
     """
     shards: list[ShardSpec] = []
     whole = hashlib.sha256()
-    files = QuestionFiles(skip_invalid=skip_invalid)
+    files = QuestionFiles(skip_invalid=skip_invalid, needs=needs)
     with contextlib.ExitStack() as stack:
         ids = _Ids(stack)
         for name in data:
@@ -184,15 +188,16 @@ def _bytes(example: Example) -> bytes:
 class QuestionFiles:
     """Opens data files and keeps the last one open, since a JSON file is parsed as a whole."""
 
-    def __init__(self, *, skip_invalid: bool = False) -> None:
+    def __init__(self, *, skip_invalid: bool = False, needs: Needs = PREDICTING) -> None:
         self.skip_invalid = skip_invalid
+        self.needs = needs
         self._last: _File | None = None
 
     def open(self, name: str) -> _File:
         """Open the file, or return it if it was the last one. Raises DataError, StorageError."""
         if self._last is None or self._last.name != name:
             self._last = None  # frees it
-            self._last = _open(name, skip_invalid=self.skip_invalid)
+            self._last = _open(name, self.needs, skip_invalid=self.skip_invalid)
         return self._last
 
     def read(self, shard: ShardSpec) -> list[Example]:
@@ -223,8 +228,8 @@ class _File(Protocol):
         ...
 
 
-def _open(name: str, *, skip_invalid: bool) -> _File:
-    return _Rows(name) if is_table(name) else _Document(name, skip_invalid=skip_invalid)
+def _open(name: str, needs: Needs, *, skip_invalid: bool) -> _File:
+    return _Rows(name, needs) if is_table(name) else _Document(name, needs, skip_invalid=skip_invalid)
 
 
 class _Document:
@@ -232,11 +237,11 @@ class _Document:
 
     unit, form = "questions", "correct them"
 
-    def __init__(self, name: str, *, skip_invalid: bool) -> None:
+    def __init__(self, name: str, needs: Needs, *, skip_invalid: bool) -> None:
         self.name = name
         with _on_disk(name) as path:
             try:
-                loaded = read_data(path, PREDICTING, skip_invalid=skip_invalid)
+                loaded = read_data(path, needs, skip_invalid=skip_invalid)
             except DataError as error:
                 error.where = name
                 raise
@@ -249,11 +254,13 @@ class _Document:
 class _Rows:
     """A table, read a row at a time."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, needs: Needs) -> None:
         self.name = name
+        # Repeated ids are searched in all files together, see _Ids.
+        self._needs = replace(needs, unique_ids=False)
         self._copies = contextlib.ExitStack()  # a temporary copy is removed with this object
         opened = self._copies.enter_context(plain(name, partial(fs.open_read, name)))
-        self._table = table(name, opened, _ROW.columns())
+        self._table = table(name, opened, self._needs.columns())
         self.unit, self.form = self._table.unit, self._table.form
 
     def rows(self, first: int, last: int | None) -> Iterator[tuple[int, Example | Problem]]:
@@ -262,7 +269,7 @@ class _Rows:
                 yield end, row
                 continue
             refuse_prediction_row(row, self.name)
-            check = Checker(_ROW)
+            check = Checker(self._needs)
             example = check.question(row, where, check.context(row, where), check.title(row, where))
             yield end, example if isinstance(example, Example) else check.problems[0]
 

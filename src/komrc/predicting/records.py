@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from komrc.errors import require
 from komrc.reader import Prediction
 from komrc.types import Example
+
+if TYPE_CHECKING:
+    from komrc.asking import DocumentAnswer
+    from komrc.index.store import Hit
 
 Form = Literal["jsonl", "parquet"]
 
@@ -21,6 +25,23 @@ def record(prediction: Prediction, example: Example, top_k: int, *, nbest: bool 
         values["answers"] = [answer.to_dict() for answer in prediction.answers]
     if nbest:
         values["nbest"] = [candidate.to_dict(example.context) for candidate in prediction.candidates]
+    return values
+
+
+def document_record(
+    name: str, answers: Sequence[DocumentAnswer], hits: Sequence[Hit], top_k: int
+) -> dict[str, Any]:
+    """id, text, document, place, score and sentence of the best answer; ``answers`` for a top_k above 1;
+    ``passages``: what the search found, best first, with text and score."""
+    best = answers[0].to_dict()
+    values: dict[str, Any] = {"id": name, **best}
+    if top_k > 1:
+        values["answers"] = [answer.to_dict() for answer in answers]
+    values["passages"] = [
+        {name: getattr(hit.passage, name) for name in ("document", "start", "end", "text")}
+        | {"score": hit.score}
+        for hit in hits
+    ]
     return values
 
 

@@ -62,9 +62,9 @@ def describe(examples: Sequence[Example]) -> Statistics:
     """Statistics of examples; a paragraph shared by neighbouring examples counts once."""
     golds = [(example.context, gold) for example in examples for gold in example.answers]
     return Statistics(
-        context=_lengths(len(context) for context, _ in _by_context(examples)),
-        question=_lengths(len(example.question) for example in examples),
-        answer=_lengths(len(gold.text) for _, gold in golds),
+        context=lengths_of(len(context) for context, _ in _by_context(examples)),
+        question=lengths_of(len(example.question) for example in examples),
+        answer=lengths_of(len(gold.text) for _, gold in golds),
         unanswerable=sum(example.is_impossible for example in examples),
         whole_words=sum(_stands_alone(context, gold) for context, gold in golds),
     )
@@ -97,7 +97,7 @@ def reach(
                 exact += sum(span == _bare(context, gold.start, gold.end) for span, gold in pairs)
                 em += max(matched for matched, _ in scores)
                 f1 += max(partial for _, partial in scores)
-    context_tokens = _lengths(lengths)
+    context_tokens = lengths_of(lengths)
     if context_tokens is None:
         return None
     return Reach(
@@ -118,7 +118,8 @@ def _by_context(examples: Sequence[Example]) -> list[tuple[str, list[Example]]]:
     ]
 
 
-def _lengths(values: Iterable[int]) -> Lengths | None:
+def lengths_of(values: Iterable[int]) -> Lengths | None:
+    """Of some lengths; None without any."""
     ordered = sorted(values)
     if not ordered:
         return None

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from komrc import long_texts
 from komrc.config import ReaderConfig, WindowConfig
 from komrc.errors import EngineError, InputError, KomrcError, UsageError
 from komrc.reader import EncodedBatch, Prediction, Reader
@@ -207,7 +208,7 @@ class AnswerService:
             self._keep(key, job)
             longest = max(pairs, key=lambda one: len(one.context)).context_at
             if error.seconds_alone > _READ_WITHIN * limit:
-                characters = sum(len(one.context) for one in pairs)
+                characters = sum(min(len(one.context), long_texts.LONG) for one in pairs)
                 advised = _rounded(_ADVISED * characters * limit / error.seconds_alone)
                 raise too_long(limit, advised, longest) from None
             raise too_busy(limit, self._batcher.retry_after(), longest) from None

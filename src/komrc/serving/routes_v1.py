@@ -12,7 +12,9 @@ from fastapi.responses import StreamingResponse
 
 from komrc.data import load_squad
 from komrc.errors import InputError
+from komrc.html import HtmlView
 from komrc.models import hub
+from komrc.serving import html_contexts
 from komrc.serving.answer_service import AnswerOptions, AnswerService, LocatedPair, RequestResult
 from komrc.serving.errors import body_of_exception
 from komrc.serving.schemas import (
@@ -54,16 +56,20 @@ def add_v1_routes(app: FastAPI, state: AppState) -> None:
     async def answers(request: Request, body: Annotated[AnswersRequest, Body()]) -> Any:
         """Ranked answers to several questions on one context, or to one question on several contexts."""
         pairs, places = _combine(body)
+        service = state.require_ready()
+        pages: list[HtmlView] = []
+        if body.format == "html":
+            pages = await asyncio.to_thread(html_contexts.pages_of, pairs, places, state.options)
+            pairs = html_contexts.texts_of(pairs, places, pages)
         options = AnswerOptions(
             top_k=body.top_k,
             no_answer=body.allow_no_answer,
             max_answer_tokens=body.max_answer_tokens,
             distinct=body.distinct,
         )
-        service = state.require_ready()
         if _STREAM in request.headers.get("accept", ""):
-            return StreamingResponse(_stream(service, pairs, places, options), media_type=_STREAM)
-        return _to_response(pairs, places, *await _timed(service, pairs, options, None))
+            return StreamingResponse(_stream(service, pairs, places, options, pages), media_type=_STREAM)
+        return _to_response(pairs, places, pages, *await _timed(service, pairs, options, None))
 
     @app.get("/v1/samples", tags=["KoMRC"], response_model=list[Sample])
     async def samples() -> list[Sample]:
@@ -84,7 +90,11 @@ async def _timed(
 
 
 async def _stream(
-    service: AnswerService, pairs: list[LocatedPair], places: list[tuple[int, int]], options: AnswerOptions
+    service: AnswerService,
+    pairs: list[LocatedPair],
+    places: list[tuple[int, int]],
+    options: AnswerOptions,
+    pages: list[HtmlView],
 ) -> AsyncIterator[bytes]:
     """Lines of progress, then the result. The status is already sent, so an error is a line too."""
     lines: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
@@ -95,7 +105,7 @@ async def _stream(
     async def run() -> None:
         try:
             result, seconds = await _timed(service, pairs, options, progress)
-            response = await asyncio.to_thread(_to_response, pairs, places, result, seconds)
+            response = await asyncio.to_thread(_to_response, pairs, places, pages, result, seconds)
             lines.put_nowait({"result": response.model_dump()})
         except Exception as error:
             lines.put_nowait({"failure": json.loads(body_of_exception(error).body())})
@@ -134,21 +144,27 @@ def _combine(body: AnswersRequest) -> tuple[list[LocatedPair], list[tuple[int, i
 
 
 def _to_response(
-    pairs: list[LocatedPair], places: list[tuple[int, int]], result: RequestResult, seconds: float
+    pairs: list[LocatedPair],
+    places: list[tuple[int, int]],
+    pages: list[HtmlView],
+    result: RequestResult,
+    seconds: float,
 ) -> AnswersResponse:
+    """The response. ``pages``: the contexts' pages if they are HTML, else empty."""
     units: dict[int, Utf16Offsets] = {}  # one for each context
     results = []
     for (_, context, *_), (q, c), answers, cached in zip(
         pairs, places, result.answers, result.cached, strict=True
     ):
+        page = pages[c] if pages else None
         if c not in units:
-            units[c] = Utf16Offsets(context)
+            units[c] = Utf16Offsets(page.html if page else context)
         results.append(
             PairAnswers(
                 question_index=q,
                 context_index=c,
                 no_answer=not answers or not answers[0].text,
-                answers=[_to_ranked(context, units[c], answer) for answer in answers],
+                answers=[_to_ranked(context, units[c], answer, page) for answer in answers],
                 cached=cached,
             )
         )
@@ -161,14 +177,17 @@ def _to_response(
     )
 
 
-def _to_ranked(context: str, utf16: Utf16Offsets, answer: Answer) -> RankedAnswer:
+def _to_ranked(context: str, utf16: Utf16Offsets, answer: Answer, page: HtmlView | None) -> RankedAnswer:
     def view(span: Span) -> SpanView:
+        start, end = span.start, span.end
+        if page is not None and start < end:
+            start, end = page.to_html(start, end)
         return SpanView(
-            text=context[span.start : span.end],
-            start=span.start,
-            end=span.end,
-            start_utf16=utf16.offset(span.start),
-            end_utf16=utf16.offset(span.end),
+            text=(context if page is None else page.html)[start:end],
+            start=start,
+            end=end,
+            start_utf16=utf16.offset(start),
+            end_utf16=utf16.offset(end),
         )
 
     span = Span(answer.start, answer.end)
@@ -177,6 +196,7 @@ def _to_ranked(context: str, utf16: Utf16Offsets, answer: Answer) -> RankedAnswe
         score=answer.score,
         untrimmed=view(answer.untrimmed) if answer.untrimmed else None,
         sentence=view(sentence_around(context, span)) if answer.text else None,
+        plain_text=None if page is None else answer.text,
     )
 
 

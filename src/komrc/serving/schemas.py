@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -105,7 +105,7 @@ class PredictParameters(Lenient):
 
     top_k: Annotated[int, Field(ge=1)] | None = Field(default=None, description="answers for each pair (1)")
     topk: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="the old name of top_k", deprecated=True
+        default=None, description="the old name of top_k", json_schema_extra={"deprecated": True}
     )
     doc_stride: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="tokens two windows share"
@@ -141,6 +141,10 @@ class AnswersRequest(_Strict):
 
     question: str | list[str] = Field(examples=[[QUESTION, "언제 만들었는가?"]])
     context: str | list[str] = Field(examples=[CONTEXT])
+    format: Literal["text", "html"] = Field(
+        default="text",
+        description="html: contexts are HTML pages; their text is read, and places are those of the HTML",
+    )
     top_k: int = Field(default=3, ge=1, description="answers for each pair")
     distinct: bool = Field(
         default=False, description="leave out answers that share characters with a better one"
@@ -167,6 +171,9 @@ class RankedAnswer(SpanView):
     score: float = Field(ge=0, le=1)
     untrimmed: SpanView | None = Field(description="the answer before a particle was cut off, where one was")
     sentence: SpanView | None = Field(description="the sentence around; null for no answer")
+    plain_text: str | None = Field(
+        default=None, description="with format html: what a person reads there; text is its HTML"
+    )
 
 
 class PairAnswers(BaseModel):

@@ -80,7 +80,7 @@ def tune_temperature(
 
     def read(temperature: float) -> list[Prediction]:
         replay.rewind()
-        reader = Reader(tokenizer, replay, config.changed(temperature=temperature))
+        reader = Reader(tokenizer, replay, config.changed(temperature=temperature), search_long_texts=False)
         return reader.read_examples(chosen)
 
     def scores(temperature: float) -> NDArray[np.float64]:

@@ -86,7 +86,13 @@ class Evaluator:
         """Answer all questions; several processes share them. Raises StopTraining after a signal."""
         begin = time.monotonic()
         engine = _Interruptible(self.engine(model), self.stop)
-        reader = Reader(self.tokenizer, engine, self.config, token_budget=self.token_budget)
+        reader = Reader(
+            self.tokenizer,
+            engine,
+            self.config,
+            token_budget=self.token_budget,
+            search_long_texts=False,
+        )
         shard = (distributed.rank(), distributed.world_size())
         predictions = []
         with self.progress(len(self.examples)) as advance, suppress(StopTraining):

@@ -1,0 +1,102 @@
+"""``komrc doctor``: what this machine has, what is installed, and which engine reads a model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from komrc.cli.commands import add_command
+from komrc.cli.console import print_json
+from komrc.errors import EngineError
+from komrc.types import ENGINES
+
+_EXAMPLES = """\
+examples:
+  komrc doctor                                 paste its output into a bug report
+  komrc doctor --model my-model                the engine that --engine auto takes for a model, and why
+  komrc doctor --json
+
+It names no user, host or folder.
+
+exit codes: 0 the model answers, 2 usage, 4 the model can't be read, 8 a package or an engine does not work
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "doctor",
+        epilog=_EXAMPLES,
+        more="It loads the model and asks it one question.",
+    )
+    parser.add_argument(
+        "--model", metavar="MODEL", help="model folder or hub id (default: the model that KoMRC carries)"
+    )
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="auto", metavar="ENGINE", help="engine to try (default: auto)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what was found; returns 8 where something does not work."""
+    from komrc.diagnosis import diagnose
+
+    found = diagnose(args.model, args.engine)
+    if args.json:
+        print_json(found)
+    else:
+        print("\n".join(_lines(found)))
+    return EngineError.exit_code if found["problems"] else 0
+
+
+def _lines(found: Mapping[str, Any]) -> Iterator[str]:
+    processor, model, engine = found["processor"], found["model"], found["engine"]
+    yield f"KoMRC {found['komrc']}, {found['python']}, {found['system']} {processor['architecture']}"
+    yield f"processor   {processor['name']}"
+    yield f"            {processor['cores']} cores, {processor['threads']} threads for an engine"
+    yield f"            {', '.join(processor['features']) or 'features unknown'}"
+    yield "memory      " + ", ".join(f"{size} GiB {what}" for what, size in found["memory_gib"].items())
+    yield f"GPU         {'; '.join(found['gpus']) or 'none that nvidia-smi names'}"
+    for name, value in found["variables"].items():
+        yield f"variable    {name}={value}"
+
+    yield "\ninstalled"
+    yield from _wrapped([f"{name} {version}" for name, version in found["packages"].items()])
+    yield "\nextras"
+    for name, extra in found["extras"].items():
+        state = (
+            f"missing {', '.join(extra['missing'])}: {extra['install']}" if extra["missing"] else "installed"
+        )
+        yield f"  {name:<10}{state}"
+
+    yield f"\nmodel       {model['name']}: {model['type']}, {model['layers']} layers, width {model['width']}"
+    yield f"            graphs: {', '.join(model['graphs']) or 'none'}"
+    yield f"engine      {engine['name']}: {engine['reason']}"
+    for other in engine["faster"]:
+        steps = "; ".join(other["steps"]) or f"--engine {other['engine']}"
+        yield f"            {other['engine']} is {other['times']} times as fast at KoBERT's size: {steps}"
+    if found["gpu_advice"]:
+        yield f"            {found['gpu_advice']}"
+    if not engine["faster"] and not found["gpus"]:
+        yield "            no engine was measured as faster on such a processor"
+    if "answer" in found["trial"]:
+        yield (
+            f"trial       loaded in {found['trial']['load_seconds']:.2f} s, "
+            f"answered {found['trial']['answer']!r} in {found['trial']['answer_seconds']:.3f} s"
+        )
+    for problem in found["problems"]:
+        yield f"PROBLEM     {problem}"
+
+
+def _wrapped(words: list[str], width: int = 100) -> Iterator[str]:
+    line = " "
+    for word in words:
+        if len(line) + len(word) > width:
+            yield line
+            line = " "
+        line += f" {word},"
+    yield line.rstrip(",")

@@ -1,0 +1,220 @@
+"""``Index``: documents that can be searched, in a folder or in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from komrc.errors import InputError, UsageError, check_whole_number
+from komrc.index import folder as index_folder
+from komrc.index.bigrams import bigrams
+from komrc.index.memory_store import MemoryStore
+from komrc.index.store import Hit, Store
+
+if TYPE_CHECKING:
+    from komrc.documents.document import Document, Unread
+    from komrc.index.updating import Changes, Report
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """What an index contains.
+
+    Args:
+        files: files with at least one document.
+        documents: documents; a file of records has many.
+        passages: passages, which are what a search finds.
+        characters: code points of all texts.
+        size: bytes on the disk, or of the search arrays in memory.
+        paths: what the index is built from.
+        left_out: what was removed from it and is not read again.
+    """
+
+    files: int
+    documents: int
+    passages: int
+    characters: int
+    size: int
+    paths: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by name."""
+        return asdict(self)
+
+
+class Index:
+    """Documents cut into passages, which are searched by BM25 over pairs of characters.
+
+    Make one with ``build``, ``open`` or ``of_documents``. An index in a folder may be searched by several
+    processes and threads while one process changes it; they see each change once it is complete. Use it as
+    a context manager, or call ``close``.
+    """
+
+    def __init__(self, store: Store, folder: Path | None = None) -> None:
+        self._store = store
+        self.folder = folder
+        self.changes: Changes | None = None  # what `build` did
+
+    @classmethod
+    def build(
+        cls,
+        paths: Iterable[str | os.PathLike[str]],
+        output: str | os.PathLike[str],
+        *,
+        report: Report | None = None,
+        progress: bool = False,
+    ) -> Index:
+        """Index files and folders.
+
+        If ``output`` is an index already, the paths are added to it and what has changed is read again. So
+        the same call continues a build that was stopped.
+
+        Args:
+            paths: files, and folders of which all files are read.
+            output: the folder of the index; a new one, or an index.
+            report: is called for each file that can't be read; None: each is logged as a warning.
+            progress: show progress on stderr.
+
+        Raises UsageError, StorageError, MissingPackageError.
+        """
+        given = _absolute(paths)
+        for path in given:
+            if not Path(path).exists():
+                raise UsageError("does not exist", where=path, fix="give files or folders")
+        folder = Path(output)
+        index_folder.create(folder)
+        changes = _update(folder, given, report=report, progress=progress)
+        index = cls.open(folder)
+        index.changes = changes
+        return index
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> Index:
+        """Open an index that ``build`` has written.
+
+        Raises UsageError if the folder is no index, StorageError for one that is damaged or of another
+        format, MissingPackageError.
+        """
+        from komrc.index.tantivy_store import TantivyStore
+
+        path = Path(folder)
+        index_folder.read(path)
+        return cls(TantivyStore(path), path)
+
+    @classmethod
+    def of_documents(cls, documents: Iterable[Document]) -> Index:
+        """An index in memory. It needs NumPy only, and can't be changed."""
+        from komrc.index.updating import cut
+
+        return cls(MemoryStore(map(cut, documents)))
+
+    # --- searching -----------------------------------------------------------------------------------------
+
+    def search(self, question: str, top_k: int = 10) -> list[Hit]:
+        """The passages that match best, the best first; fewer than ``top_k`` if fewer match at all.
+
+        Raises InputError for an empty question, UsageError.
+        """
+        check_whole_number(top_k, "top_k")
+        if not isinstance(question, str) or not question.strip():
+            raise InputError("is empty", where="question", fix="give a question or words to search for")
+        return self._store.search(bigrams(question), top_k)
+
+    def document_text(self, document: str) -> str:
+        """The extracted text of a document, which all offsets count. Raises InputError for an unknown id."""
+        try:
+            return self._store.document_text(document)
+        except KeyError:
+            raise InputError(
+                "no such document in the index", where=document, fix="give the id that a search gave"
+            ) from None
+
+    def info(self) -> IndexInfo:
+        """How much the index contains, and from where."""
+        counts = asdict(self._store.info())
+        if self.folder is None:
+            return IndexInfo(**counts)
+        sources = index_folder.read(self.folder)
+        return IndexInfo(**counts, paths=sources.paths, left_out=sources.left_out)
+
+    # --- changing ------------------------------------------------------------------------------------------
+
+    def update(
+        self,
+        paths: Iterable[str | os.PathLike[str]] = (),
+        *,
+        report: Report | None = None,
+        progress: bool = False,
+    ) -> Changes:
+        """Bring the index to what its files are now; ``paths`` are added to those it is built from.
+
+        Files that are new or have another size or time of change are read, and documents of files that no
+        longer exist are removed. If a file or folder that was given to ``build`` can't be found, it is
+        reported and its documents stay; a single file that was deleted is removed.
+
+        Raises UsageError for an index in memory, StorageError.
+        """
+        return _update(self._writable_folder(), _absolute(paths), report=report, progress=progress)
+
+    def remove(self, path: str | os.PathLike[str]) -> int:
+        """Remove the documents of a file, or of all files below a folder; ``update`` does not read it again.
+
+        Returns the number of documents. Raises InputError if the index has none from there, UsageError.
+        """
+        from komrc.index.tantivy_store import TantivyStore
+        from komrc.index.updating import forget, sources_below
+
+        folder = self._writable_folder()
+        (absolute,) = _absolute([path])
+        with contextlib.closing(TantivyStore(folder, write=True)) as store:
+            chosen = sources_below(store, absolute)
+            if not chosen:
+                raise InputError(
+                    "the index has no document from there",
+                    where=absolute,
+                    fix="give a file or folder as it was indexed; komrc index FOLDER --info names them",
+                )
+            index_folder.write(folder, index_folder.read(folder).without(absolute))
+            return forget(store, chosen)
+
+    def _writable_folder(self) -> Path:
+        if self.folder is None:
+            raise UsageError("an index in memory can't be changed", fix="make it again from its documents")
+        return self.folder
+
+    def close(self) -> None:
+        """Release files and connections."""
+        self._store.close()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _update(folder: Path, paths: list[str], *, report: Report | None, progress: bool) -> Changes:
+    from komrc.index.tantivy_store import TantivyStore
+    from komrc.index.updating import update
+
+    with contextlib.closing(TantivyStore(folder, write=True)) as store:
+        sources = index_folder.read(folder).with_paths(paths)
+        index_folder.write(folder, sources)
+        return update(store, sources, own_folder=folder, report=report or _log, show_progress=progress)
+
+
+def _absolute(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """Absolute paths. Links stay: the names that the user gave are those that are shown."""
+    return [os.path.abspath(Path(path).expanduser()) for path in paths]  # noqa: PTH100 (resolve follows links)
+
+
+def _log(unread: Unread) -> None:
+    logger.warning("%s: %s", unread.source, unread.reason)
