@@ -95,6 +95,19 @@ def test_a_text_too_long_for_the_time_is_refused_with_the_length_that_is_not(cli
     assert ask(web, LONG[:most]).status_code == 200
 
 
+def test_what_to_do_with_all_of_a_long_text_is_in_the_refusal(client):
+    web = client(make_reader(seconds=0.01), request_timeout=2, cache_answers=0)
+    body = {"question": "언제?", "context": LONG, "exhaustive": True}
+    refused = web.post("/v1/answers", json=body)
+    assert (refused.status_code, refused.json()["code"]) == (413, "too_long"), refused.text
+    assert "leave exhaustive out, or ask /v1/answers for application/x-ndjson" in refused.json()["error"]
+    promising = web.post("/v1/answers", json={**body, "exhaustive": False})
+    assert promising.status_code == 200, promising.text
+    stream = web.post("/v1/answers", json=body, headers={"accept": "application/x-ndjson"})
+    last = json.loads(stream.text.splitlines()[-1])
+    assert last["result"]["windows"] > 5 * promising.json()["windows"]
+
+
 def test_a_short_text_is_always_tried(client):
     web = client(make_reader(seconds=0.3), request_timeout=2, cache_answers=0)
     assert [ask(web, TEXT, f"{n}?").status_code for n in range(4)] == [200] * 4

@@ -59,6 +59,7 @@ class AnswerOptions:
     window_overlap: int | None = None
     distinct: bool = False
     whole_words: bool = False
+    exhaustive: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
 
     def at(self, name: str) -> str:
@@ -143,7 +144,7 @@ class AnswerService:
         pick = partial(
             Reader.predict, top_k=count, distinct=options.distinct, whole_words=options.whole_words
         )
-        settings = str((reader.config, pick.keywords))
+        settings = str((reader.config, pick.keywords, options.exhaustive))
         keys = [fingerprint(settings, pair.question, pair.context) for pair in pairs]
         cached = {key: answers for key in keys if (answers := self._cache.get(key)) is not None}
         missing = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in cached}
@@ -154,7 +155,9 @@ class AnswerService:
             asked = list(missing.values())
             try:
                 with self._batcher.admitted(len(asked), self._windows(asked, reader)):
-                    fresh = await self._read(reader, asked, pick, result, on_progress)
+                    fresh = await self._read(
+                        reader, asked, pick, result, on_progress, exhaustive=options.exhaustive
+                    )
             except UsageError as error:
                 raise options.renamed_error(error) from error
             for key, answers in zip(missing, fresh, strict=True):
@@ -170,10 +173,13 @@ class AnswerService:
         pick: Callable[[Reader, EncodedBatch], list[Prediction]],
         result: RequestResult,
         on_progress: Progress | None,
+        *,
+        exhaustive: bool,
     ) -> list[tuple[Answer, ...]]:
         loop = asyncio.get_running_loop()
         examples = [Example(str(n), one.question, one.context) for n, one in enumerate(pairs)]
-        key = fingerprint(reader.config.windows, *(text for one in pairs for text in one[:2]))
+        prepare = partial(reader.prepare, examples, exhaustive=exhaustive)
+        key = fingerprint(reader.config.windows, exhaustive, *(text for one in pairs for text in one[:2]))
         limit = self._options.request_timeout
         job: InferenceJob[EncodedBatch] | None = None
         try:
@@ -189,7 +195,7 @@ class AnswerService:
                     encoded, done = unfinished
                 else:
                     with self._batcher.preparing():
-                        encoded = await loop.run_in_executor(self._threads, reader.prepare, examples)
+                        encoded = await loop.run_in_executor(self._threads, prepare)
                     done = 0
                 result.seconds["tokenize"] = time.monotonic() - began
                 self._metrics.tokenize_seconds.observe(result.seconds["tokenize"])
@@ -208,9 +214,10 @@ class AnswerService:
             self._keep(key, job)
             longest = max(pairs, key=lambda one: len(one.context)).context_at
             if error.seconds_alone > _READ_WITHIN * limit:
-                characters = sum(min(len(one.context), long_texts.LONG) for one in pairs)
+                most_read = None if exhaustive else long_texts.LONG
+                characters = sum(len(one.context[:most_read]) for one in pairs)
                 advised = _rounded(_ADVISED * characters * limit / error.seconds_alone)
-                raise too_long(limit, advised, longest) from None
+                raise too_long(limit, advised, longest, exhaustive=exhaustive) from None
             raise too_busy(limit, self._batcher.retry_after(), longest) from None
         return [prediction.answers for prediction in predictions]
 

@@ -50,15 +50,16 @@ def queue_full(seconds: int) -> RejectedError:
     )
 
 
-def too_long(seconds: float, characters: int, where: str) -> RejectedError:
+def too_long(seconds: float, characters: int, where: str, *, exhaustive: bool) -> RejectedError:
     """413: the text is too long for ``--request-timeout``, even on an idle server."""
+    less = "leave exhaustive out, " if exhaustive else ""
     return RejectedError(
         413,
         "too_long",
         f"this server can't read so long a text in {seconds:g} s",
         where=where,
-        fix=f"send at most {characters} characters at a time, or ask /v1/answers for application/x-ndjson,"
-        " which has no such limit",
+        fix=f"send at most {characters} characters at a time, {less}or ask /v1/answers for"
+        " application/x-ndjson, which has no such limit",
     )
 
 
