@@ -6,23 +6,18 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from benchmarks.load import Load, drive
 from komrc.client import AsyncClient
 from komrc.errors import ServerError
 
+T = TypeVar("T")
 
-class LongText(NamedTuple):
-    """What the client with long texts asks for."""
-
-    characters: int
-    stream: bool  # with progress; otherwise the answer has to be there within --request-timeout
-
-
-LONG = {"request": LongText(9_000, False), "stream": LongText(100_000, True)}
+CHARACTERS = (9_000, 100_000)  # of the long texts
 
 
 class ShortClients(NamedTuple):
@@ -41,24 +36,23 @@ class ShortClients(NamedTuple):
 
 @dataclass
 class LongClient:
-    """A client that asks one question after the other on a long text, and what it saw."""
+    """A client that asks one question after the other on all of a long text, as a stream; and what it saw."""
 
     port: int
     text: str
-    stream: bool
     codes: Counter[str] = field(default_factory=Counter)  # "answered", or the code of the error
     answer_seconds: list[float] = field(default_factory=list)
-    share_read: float = 0.0  # of texts, until the last progress or answer
-    seconds: float = 0.0  # in which they were read
+    texts_read: float = 0.0  # with parts of texts
+    seconds: float = 0.0  # until the last of them
 
-    async def run(self, seconds: float, numbers: itertools.count[int]) -> None:
-        """Ask until the time is up; the last question is then cancelled."""
+    async def ask_during(self, other: Awaitable[T], numbers: itertools.count[int]) -> T:
+        """Ask until the other one is done; the last question is then cancelled. Gives its result."""
         began = reached = time.monotonic()
         of_text = 0.0
 
         def progress(done: int, total: int) -> None:
             nonlocal reached, of_text
-            self.share_read += done / total - of_text
+            self.texts_read += done / total - of_text
             of_text, reached = done / total, time.monotonic()
 
         async def ask_all(web: AsyncClient) -> None:
@@ -66,46 +60,43 @@ class LongClient:
             for number in numbers:
                 asked, of_text = time.monotonic(), 0.0
                 question = f"{number}번째 질문: 언제 누가 무엇을 했는가?"
-                watch = progress if self.stream else None
                 try:
-                    await web.answer(question, self.text, exhaustive=True, on_progress=watch)
+                    await web.answer(question, self.text, exhaustive=True, on_progress=progress)
                 except ServerError as error:
                     self.codes[error.code] += 1
                     await asyncio.sleep(0.5)
                     continue
-                progress(1, 1)
                 self.codes["answered"] += 1
-                self.answer_seconds.append(reached - asked)
+                self.answer_seconds.append(time.monotonic() - asked)
 
         async with AsyncClient(f"http://127.0.0.1:{self.port}", timeout=120) as web:
-            try:
-                async with asyncio.timeout(seconds):
-                    await ask_all(web)
-            except TimeoutError:
-                pass
+            asking = asyncio.ensure_future(ask_all(web))
+            result = await other
+            asking.cancel()
+            with suppress(asyncio.CancelledError):
+                await asking
         self.seconds += reached - began
+        return result
 
     @property
     def texts_a_second(self) -> float:
-        return self.share_read / self.seconds if self.seconds else 0.0
+        return self.texts_read / self.seconds if self.seconds else 0.0
 
 
 async def measure(
-    short: ShortClients, texts: Sequence[str], long: LongText, seconds: float, rounds: int
+    short: ShortClients, texts: Sequence[str], characters: int, seconds: float, rounds: int
 ) -> dict[str, Any]:
     """``rounds`` times: the short clients, the long one, both together, each for some seconds."""
     text = "\n".join(texts)
-    text = (text * (1 + long.characters // len(text)))[: long.characters]
+    text = (text * (1 + characters // len(text)))[:characters]
     short_alone, short_beside = Load(), Load()
-    long_alone, long_beside = (LongClient(short.port, text, long.stream) for _ in range(2))
+    long_alone, long_beside = (LongClient(short.port, text) for _ in range(2))
     numbers = itertools.count()
     for _ in range(rounds):
         short_alone.add(await short.run(seconds))
-        await long_alone.run(seconds, numbers)
-        load, _ = await asyncio.gather(short.run(seconds), long_beside.run(seconds, numbers))
-        short_beside.add(load)
+        await long_alone.ask_during(asyncio.sleep(seconds), numbers)
+        short_beside.add(await long_beside.ask_during(short.run(seconds), numbers))
     return {
-        "characters": long.characters,
         "short": {
             f"p{percent}_ms": {
                 "alone": alone * 1000,
@@ -121,13 +112,13 @@ async def measure(
         "lost": short_alone.lost + short_beside.lost,
         "long": {
             name: {
-                "characters_per_second": client.texts_a_second * long.characters,
+                "characters_per_second": client.texts_a_second * characters,
                 "slowest_answer_s": max(client.answer_seconds, default=None),
                 "codes": dict(client.codes),
             }
             for name, client in (("alone", long_alone), ("beside", long_beside))
         },
         "long_share": long_beside.texts_a_second / long_alone.texts_a_second
-        if long_alone.share_read
+        if long_alone.texts_read
         else None,
     }

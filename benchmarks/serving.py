@@ -74,13 +74,15 @@ class Bench:
     def mixed(self) -> dict[str, Any]:
         """30 clients with short texts and one with a long one: what each sees alone, and beside the other."""
         server = Server.start(*self.flags)
-        seconds, rounds = (1.0, 1) if self.quick else (10.0, 4)
+        seconds, rounds = (1.0, 1) if self.quick else (30.0, 2)
         texts = list(dict.fromkeys(context for _, context in self.pairs))
         short = mixed_lengths.ShortClients(server.port, self.bodies, self.expected, 30)
         try:
             return {
-                name: asyncio.run(mixed_lengths.measure(short, texts, long, seconds, rounds))
-                for name, long in mixed_lengths.LONG.items()
+                f"{characters} characters": asyncio.run(
+                    mixed_lengths.measure(short, texts, characters, seconds, rounds)
+                )
+                for characters in mixed_lengths.CHARACTERS
             }
         finally:
             server.stop()

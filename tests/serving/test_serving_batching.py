@@ -168,6 +168,31 @@ def test_a_cancelled_job_leaves_the_queue():
     run(scene())
 
 
+def test_no_window_runs_after_its_job_was_cancelled():
+    """Also where it is cancelled in the moment in which its batch is done."""
+
+    async def scene():
+        engine = Engine()
+        engine.go.clear()
+        async with batching(engine) as batcher:
+            before = asyncio.ensure_future(batcher.infer(InferenceJob("before", [100])))
+            await until(lambda: engine.batches)
+            staying = asyncio.ensure_future(
+                batcher.infer(InferenceJob("staying", [40] * 4, lambda _done, _total: leaving.cancel()))
+            )
+            leaving = asyncio.ensure_future(batcher.infer(InferenceJob("leaving", [40] * 4)))
+            await asyncio.sleep(0)
+            engine.go.set()
+            await asyncio.gather(before, staying)
+        assert engine.batches[1:] == [
+            [("staying", [0]), ("leaving", [0])],
+            [("staying", [1, 2])],
+            [("staying", [3])],
+        ]
+
+    run(scene())
+
+
 def test_a_failure_reaches_every_job_of_its_batch_and_no_other():
     async def scene():
         engine = Engine()

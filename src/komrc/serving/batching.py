@@ -235,6 +235,7 @@ class Batcher(Generic[P]):
             future = job._future
             assert future is not None
             if future.done():  # cancelled meanwhile
+                self._queue.discard(job)
                 continue
             if failure is not None:
                 self._queue.discard(job)
