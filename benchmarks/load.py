@@ -24,10 +24,10 @@ class Server:
     port: int
 
     @classmethod
-    def start(cls, *flags: str) -> Server:
+    def start(cls, *flags: str, program: Sequence[str] = ("-m", "komrc", "serve")) -> Server:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("KOMRC_")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "komrc", "serve", "--port", "0", *flags],
+            [sys.executable, *program, "--port", "0", *flags],
             stderr=subprocess.PIPE,
             env=environment,
         )

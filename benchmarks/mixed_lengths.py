@@ -1,21 +1,33 @@
-"""A client with long texts beside clients with short ones: what each sees alone, and beside the other."""
+"""A client with long texts beside clients with short ones: what each sees alone, and beside the other.
+
+python -m benchmarks.serving --only mixed    with the embedded model
+python -m benchmarks.mixed_lengths           with an engine that sleeps 20 ms for each batch: about 2 minutes
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import json
+import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from benchmarks.load import Load, drive
+from benchmarks.load import Load, Server, drive
+from komrc import load_squad
 from komrc.client import AsyncClient
 from komrc.errors import ServerError
+from komrc.models import hub
 
 T = TypeVar("T")
+
+_TESTS = Path(__file__).parents[1] / "tests"
 
 CHARACTERS = (9_000, 100_000)  # of the long texts
 
@@ -122,3 +134,31 @@ async def measure(
         if long_alone.texts_read
         else None,
     }
+
+
+def main() -> int:
+    """Measure the queue of a server whose engine takes the same time for every batch."""
+    sys.path.insert(0, str(_TESTS))
+    from support import fake_server
+
+    examples = load_squad(hub.sample_data("train"))
+    answers = fake_server.make_reader().read_many([(one.question, one.context) for one in examples])
+    os.environ["FAKE_SECONDS"] = "0.02"
+    server = Server.start("--cache-answers", "0", program=[fake_server.__file__])
+    short = ShortClients(
+        server.port,
+        [json.dumps({"inputs": {"question": e.question, "context": e.context}}).encode() for e in examples],
+        [(one[0].start, one[0].end) for one in answers],
+        30,
+    )
+    texts = list(dict.fromkeys(one.context for one in examples))
+    try:
+        result = {str(n): asyncio.run(measure(short, texts, n, seconds=8.0, rounds=2)) for n in CHARACTERS}
+    finally:
+        server.stop()
+    print(json.dumps(result, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
