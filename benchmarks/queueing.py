@@ -217,7 +217,7 @@ def shares(count: int) -> str:
 
 async def _alone(port: int, bodies: Sequence[bytes]) -> tuple[Seconds, Seconds]:
     """Each question asked alone: answer times seen by the client, reading times told by the server."""
-    from benchmarks.serving import Client
+    from benchmarks.load import Client
 
     client, whole, reading = Client(port), [], []
     for body in bodies:
@@ -232,7 +232,7 @@ async def _alone(port: int, bodies: Sequence[bytes]) -> tuple[Seconds, Seconds]:
 
 async def _capacity(port: int, bodies: Sequence[bytes], seconds: float) -> float:
     """Questions a second where six clients never pause."""
-    from benchmarks.serving import Client
+    from benchmarks.load import Client
 
     end, done = time.perf_counter() + seconds, 0
     turn = iter(range(10**9))
@@ -252,7 +252,7 @@ async def _capacity(port: int, bodies: Sequence[bytes], seconds: float) -> float
 
 async def _at_random(port: int, bodies: Sequence[bytes], rate: float, seconds: float, seed: int) -> Seconds:
     """Answer times of questions sent at random moments, whether or not earlier ones are answered."""
-    from benchmarks.serving import Client
+    from benchmarks.load import Client
 
     rng = np.random.default_rng(seed)
     idle = [Client(port) for _ in range(4)]
@@ -283,8 +283,8 @@ def check(*, quick: bool) -> dict[str, Any]:
 
     What the simulation is told: each question's times when asked alone, and the most that the server does.
     """
+    from benchmarks.load import Server
     from benchmarks.machine import describe
-    from benchmarks.serving import Server
     from benchmarks.workload import questions, spread
     from komrc.config import WindowConfig
     from komrc.models import hub

@@ -69,7 +69,7 @@ def costs(machines: Sequence[Machine], within: float) -> str:
 
 def footprint(count: int) -> dict[str, Any]:
     """Bytes, processor seconds and memory of a question: the server's as a whole, and the reader's parts."""
-    from benchmarks.serving import Client, Server
+    from benchmarks.load import Client, Server
     from benchmarks.workload import questions, spread
     from komrc import Reader
 

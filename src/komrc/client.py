@@ -36,6 +36,7 @@ class AnswerOptions(TypedDict, total=False):
     distinct: leave out an answer that shares a character with a better one; False if left out.
     allow_no_answer: whether the empty answer may be the best one; None: as the model was trained.
     max_answer_tokens: tokens of an answer at most; None: the model's own setting.
+    exhaustive: read all of a long text; False if left out, see ``Reader.read``.
     on_progress: called after each batch of windows, for long texts. The server then has no limit on the
         whole time of the request.
     """
@@ -44,6 +45,7 @@ class AnswerOptions(TypedDict, total=False):
     distinct: bool
     allow_no_answer: bool | None
     max_answer_tokens: int | None
+    exhaustive: bool
     on_progress: Progress | None
 
 
@@ -261,6 +263,7 @@ def _request(
     distinct: bool = False,
     allow_no_answer: bool | None = None,
     max_answer_tokens: int | None = None,
+    exhaustive: bool = False,
     on_progress: Progress | None = None,
 ) -> tuple[bytes, Progress | None]:
     """The JSON body of a request, UTF-8, and the function to call with its progress. Raises InputError."""
@@ -272,6 +275,8 @@ def _request(
         "allow_no_answer": allow_no_answer,
         "max_answer_tokens": max_answer_tokens,
     }
+    if exhaustive:  # left out otherwise, for servers of before it
+        values["exhaustive"] = True
     return _encoded(values), on_progress
 
 

@@ -56,6 +56,19 @@ def test_progress_of_a_long_text(program) -> None:
     assert calls[-1][0] == calls[-1][1] > 1
 
 
+def test_all_of_a_long_text_is_read_on_request(program) -> None:
+    text = CONTEXT * 300  # more than 10,000 characters
+    calls: dict[bool, int] = {}
+
+    for exhaustive in (False, True):
+
+        def progress(_done: int, total: int, exhaustive: bool = exhaustive) -> None:
+            calls[exhaustive] = total
+
+        run(QUESTION, text, program.url, exhaustive=exhaustive, on_progress=progress)
+    assert calls[False] < calls[True] / 2
+
+
 def test_an_error_of_the_callback_is_not_the_servers(program) -> None:
     def fail(_done: int, _total: int) -> None:
         raise ValueError("mine")

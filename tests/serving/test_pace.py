@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.fake_server import make_reader
@@ -29,35 +27,49 @@ def test_the_speed_is_that_of_full_batches_and_forgets():
     clock = Clock()
     pace = Pace(full=500, clock=clock)
     assert not pace.measured
-    pace.record(500, 60.0, 500)  # the first one: the engine prepares itself
+    pace.record({"long": 500}, 60.0)  # the first one: the engine prepares itself
     for _ in range(10):
-        pace.record(20, 1.0, 20)  # a short text alone says nothing
+        pace.record({"short": 20}, 1.0)  # a short text alone tells nothing
     assert not pace.measured
     for _ in range(10):
-        pace.record(500, 0.1, 500)
+        pace.record({"long": 300, "short": 200}, 0.1)
     assert pace.measured
-    assert pace.seconds_alone([400] * 10) == pytest.approx(0.8)
+    assert pace.seconds_alone(4_000) == pytest.approx(0.8)
+    pace.record({"long": 500}, 30.0)  # something else held the engine up once
+    assert pace.seconds_alone(4_000) == pytest.approx(0.8)
     clock.now += 3_600
     assert not pace.measured
     for _ in range(10):
-        pace.record(500, 0.2, 500)
-    assert pace.seconds_alone([400] * 10) == pytest.approx(1.6, rel=0.01)
+        pace.record({"long": 500}, 0.2)
+    assert pace.seconds_alone(4_000) == pytest.approx(1.6)
 
 
-def test_a_crowd_makes_a_long_text_wait_at_each_window():
+def test_a_class_gets_its_share_and_what_the_other_one_leaves():
     clock = Clock()
     pace = Pace(full=500, clock=clock)
-    for _ in range(200):
-        pace.record(500, 0.1, 4_000)  # ten others wait with 400 tokens each
-        clock.now += 0.1
-    alone, beside = pace.seconds_alone([400] * 10), pace.seconds_shared([400] * 10)
-    assert alone == pytest.approx(0.8)
-    assert beside == pytest.approx(alone * 11, rel=0.05)
-    with_it = pace.seconds_shared([400] * 10, present=60)  # it was one of the ten itself
-    assert with_it == pytest.approx(alone * 10, rel=0.05)
-    clock.now += 8  # they are gone; the speed is known still
-    pace.record(500, 0.1, 0)
-    assert pace.seconds_shared([400] * 10) < 1.2 * alone
+
+    def load(short, long):
+        for _ in range(400):
+            clock.now += 0.1
+            pace.record({"short": short, "long": long}, 0.1 * (short + long) / 500)
+
+    load(500, 0)
+    assert pace.share("long") == pytest.approx(1 / 3, abs=0.03)
+    assert pace.share("short") == pytest.approx(1, abs=0.03)
+    load(100, 400)
+    assert pace.share("long") == pytest.approx(0.8, abs=0.03)
+    assert pace.share("short") == pytest.approx(2 / 3, abs=0.03)  # though the long ones use more now
+    clock.now += 60
+    assert pace.share("long") == pytest.approx(1)
+
+
+def test_requests_that_take_turns_end_in_the_order_of_their_lengths():
+    pace = Pace(full=500, clock=Clock())
+    for _ in range(10):
+        pace.record({"short": 500}, 0.1)
+    seconds = pace.seconds_together([1_000, 3_000, 2_000], "short")
+    # 1,000 tokens of each; then 1,000 of the two others; then the rest of the second.
+    assert seconds == pytest.approx([0.6, 1.2, 1.0])
 
 
 def ask(web, context, question="언제?", **headers):
@@ -83,37 +95,22 @@ def test_a_text_too_long_for_the_time_is_refused_with_the_length_that_is_not(cli
     assert ask(web, LONG[:most]).status_code == 200
 
 
+def test_what_to_do_with_all_of_a_long_text_is_in_the_refusal(client):
+    web = client(make_reader(seconds=0.01), request_timeout=2, cache_answers=0)
+    body = {"question": "언제?", "context": LONG, "exhaustive": True}
+    refused = web.post("/v1/answers", json=body)
+    assert (refused.status_code, refused.json()["code"]) == (413, "too_long"), refused.text
+    assert "leave exhaustive out, or ask /v1/answers for application/x-ndjson" in refused.json()["error"]
+    promising = web.post("/v1/answers", json={**body, "exhaustive": False})
+    assert promising.status_code == 200, promising.text
+    stream = web.post("/v1/answers", json=body, headers={"accept": "application/x-ndjson"})
+    last = json.loads(stream.text.splitlines()[-1])
+    assert last["result"]["windows"] > 5 * promising.json()["windows"]
+
+
 def test_a_short_text_is_always_tried(client):
     web = client(make_reader(seconds=0.3), request_timeout=2, cache_answers=0)
     assert [ask(web, TEXT, f"{n}?").status_code for n in range(4)] == [200] * 4
-
-
-def test_a_long_text_beside_many_short_ones_gets_429_and_not_504(client):
-    reader = make_reader(seconds=0.05)
-    web = client(reader, request_timeout=6, cache_answers=0)
-    context = TEXT * 60  # some 10 windows, which take a second alone
-    stop = threading.Event()
-
-    def short(number):
-        turn = 0
-        while not stop.is_set():
-            turn += 1
-            assert ask(web, TEXT * 12, f"{number} {turn}?").status_code == 200
-
-    assert ask(web, context).status_code == 200
-    with ThreadPoolExecutor(24) as pool:
-        others = [pool.submit(short, n) for n in range(24)]
-        time.sleep(4)
-        reply = ask(web, context, "누가?")
-        stop.set()
-        for one in others:
-            one.result()
-    assert (reply.status_code, reply.json()["code"]) == (429, "busy"), reply.text
-    assert int(reply.headers["retry-after"]) >= 1
-    deadline = time.monotonic() + 120
-    while (again := ask(web, context, "누가?")).status_code == 429:
-        assert time.monotonic() < deadline
-    assert again.status_code == 200
 
 
 def test_a_text_that_takes_most_of_the_time_is_read_where_nobody_else_asks(client):
@@ -122,27 +119,32 @@ def test_a_text_that_takes_most_of_the_time_is_read_where_nobody_else_asks(clien
     assert [ask(web, context, f"{n}?").status_code for n in range(2)] == [200, 200]
 
 
-def test_a_long_text_that_comes_with_the_crowd_is_given_up_early(client):
-    reader = make_reader(seconds=0.05)
-    web = client(reader, request_timeout=8, cache_answers=0, max_queue=64)
-    context = TEXT * 60
-    assert ask(web, context).status_code == 200
-    stop = threading.Event()
+def test_what_was_read_before_the_deadline_is_not_read_again(client):
+    reader = make_reader()
+    engine, run, held = reader.engine, reader.engine.run, threading.Event()
 
-    def short(number):
-        turn = 0
-        while not stop.is_set():
-            turn += 1
-            assert ask(web, TEXT * 12, f"{number} {turn}?").status_code == 200
+    def holding(batch):
+        if len(engine.batches) >= 5:
+            assert held.wait(120)
+        return run(batch)
 
-    with ThreadPoolExecutor(33) as pool:
-        long = pool.submit(ask, web, context, "누가?")
-        others = [pool.submit(short, n) for n in range(32)]
-        reply = long.result()
-        stop.set()
-        for one in others:
-            one.result()
-    assert (reply.status_code, reply.json()["code"]) == (429, "busy"), reply.text
+    engine.run = holding
+    web = client(reader, request_timeout=2, cache_answers=0)
+    context = TEXT * 200
+    windows = len(make_reader().prepare([_example(context)]).windows)
+    late = ask(web, context)
+    assert (late.status_code, late.json()["code"]) == (504, "deadline"), late.text
+    assert "the same request again: what was read of the text is kept" in late.json()["error"]
+    assert 0 < sum(engine.batches) < windows
+    held.set()
+    again = ask(web, context)
+    assert again.status_code == 200, again.text
+    # Only the batch that was running at the deadline is read twice.
+    assert windows <= sum(engine.batches) <= windows + max(engine.batches)
+    fresh = ask(client(make_reader(), cache_answers=0), context)
+    assert again.json() == fresh.json()
+    assert ask(web, context).status_code == 200  # nothing is kept of what was answered
+    assert sum(engine.batches) >= 2 * windows
 
 
 def test_a_stream_is_not_cut_while_it_makes_progress(client):

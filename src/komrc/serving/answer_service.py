@@ -19,9 +19,9 @@ from komrc import long_texts
 from komrc.config import ReaderConfig, WindowConfig
 from komrc.errors import EngineError, InputError, KomrcError, UsageError
 from komrc.reader import EncodedBatch, Prediction, Reader
-from komrc.serving.batching import Batcher, InferenceJob, Part
+from komrc.serving.batching import Batcher, InferenceJob, Part, TooSlowError
 from komrc.serving.cache import CachingTokenizer, LruCache, fingerprint
-from komrc.serving.errors import RejectedError, past_deadline, too_busy, too_long
+from komrc.serving.errors import past_deadline, too_busy, too_long
 from komrc.serving.metrics import Metrics
 from komrc.serving.options import ServeOptions
 from komrc.serving.pace import Pace
@@ -29,7 +29,7 @@ from komrc.types import Answer, Example
 from komrc.windows import batches
 
 _SPANS = 25_000_000  # spans of one context that decoding may rank: about 100 MB
-_REJECTED_ABOVE, _ADVISED = 0.9, 0.8  # shares of the time limit, for texts that are too long for it
+_READ_WITHIN, _ADVISED = 0.9, 0.8  # shares of the time limit: for reading; for the length that is advised
 _MAX_READS = 8  # how often a token may be read, if the request sets the overlap of windows
 _PREPARING_THREADS = 2  # tokenizing and decoding; a short request is not blocked by a long document
 
@@ -60,6 +60,7 @@ class AnswerOptions:
     window_overlap: int | None = None
     distinct: bool = False
     whole_words: bool = False
+    exhaustive: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
 
     def at(self, name: str) -> str:
@@ -104,12 +105,15 @@ class AnswerService:
         self._options = options
         self._metrics = metrics
         self._cache: LruCache[bytes, tuple[Answer, ...]] = LruCache(options.cache_answers)
+        # Requests that missed their deadline, with the number of windows that were read; weight: all windows.
+        self._unfinished: LruCache[bytes, tuple[EncodedBatch, int]] = LruCache(options.max_windows)
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="komrc-engine")
         self._threads = ThreadPoolExecutor(_PREPARING_THREADS, thread_name_prefix="komrc-text")
         self._batcher: Batcher[EncodedBatch] = Batcher(
             self._run,
             self._engine_thread,
             metrics,
+            Pace(options.max_batch_tokens),
             max_pairs=options.max_queue,
             max_windows=options.max_queue_windows,
             max_tokens=options.max_batch_tokens,
@@ -141,7 +145,7 @@ class AnswerService:
         pick = partial(
             Reader.predict, top_k=count, distinct=options.distinct, whole_words=options.whole_words
         )
-        settings = str((reader.config, pick.keywords))
+        settings = str((reader.config, pick.keywords, options.exhaustive))
         keys = [fingerprint(settings, pair.question, pair.context) for pair in pairs]
         cached = {key: answers for key in keys if (answers := self._cache.get(key)) is not None}
         missing = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in cached}
@@ -152,7 +156,9 @@ class AnswerService:
             asked = list(missing.values())
             try:
                 with self._batcher.admitted(len(asked), self._windows(asked, reader)):
-                    fresh = await self._read(reader, asked, pick, result, on_progress)
+                    fresh = await self._read(
+                        reader, asked, pick, result, on_progress, exhaustive=options.exhaustive
+                    )
             except UsageError as error:
                 raise options.renamed_error(error) from error
             for key, answers in zip(missing, fresh, strict=True):
@@ -176,10 +182,15 @@ class AnswerService:
         pick: Callable[[Reader, EncodedBatch], list[Prediction]],
         result: RequestResult,
         on_progress: Progress | None,
+        *,
+        exhaustive: bool,
     ) -> list[tuple[Answer, ...]]:
         loop = asyncio.get_running_loop()
         examples = [Example(str(n), one.question, one.context) for n, one in enumerate(pairs)]
+        prepare = partial(reader.prepare, examples, exhaustive=exhaustive)
+        key = fingerprint(reader.config.windows, exhaustive, *(text for one in pairs for text in one[:2]))
         limit = self._options.request_timeout
+        job: InferenceJob[EncodedBatch] | None = None
         try:
             async with asyncio.timeout(limit) as deadline:
 
@@ -188,24 +199,18 @@ class AnswerService:
                         deadline.reschedule(loop.time() + limit)
                         on_progress(done, total)
 
-                def check_pace(pace: Pace, rest: Sequence[int], present: float) -> RejectedError | None:
-                    longest = max(pairs, key=lambda one: len(one.context)).context_at
-                    alone = pace.seconds_alone(encoded.windows.lengths.tolist())
-                    if alone > _REJECTED_ABOVE * limit:
-                        read = (min(len(one.context), long_texts.LONG) for one in pairs)
-                        return too_long(limit, _rounded(_ADVISED * sum(read) * limit / alone), longest)
-                    if loop.time() + pace.seconds_shared(rest, present) > (deadline.when() or 0):
-                        return too_busy(limit, self._batcher.retry_after(), longest)
-                    return None
-
                 began = time.monotonic()
-                with self._batcher.preparing():
-                    encoded = await loop.run_in_executor(self._threads, reader.prepare, examples)
+                if (unfinished := self._unfinished.pop(key)) is not None:
+                    encoded, done = unfinished
+                else:
+                    with self._batcher.preparing():
+                        encoded = await loop.run_in_executor(self._threads, prepare)
+                    done = 0
                 result.seconds["tokenize"] = time.monotonic() - began
                 self._metrics.tokenize_seconds.observe(result.seconds["tokenize"])
-                job = InferenceJob(encoded, encoded.windows.lengths.tolist(), progress)
-                if on_progress is None and sum(job.lengths) > self._options.max_batch_tokens:
-                    job.check_pace, job.check_pace_seconds = check_pace, limit / 4
+                job = InferenceJob(encoded, encoded.windows.lengths.tolist(), progress, done=done)
+                if on_progress is None:
+                    job.deadline = began + _READ_WITHIN * limit
                 result.windows, result.tokens = len(job.lengths), sum(job.lengths)
                 await self._batcher.infer(job)
                 result.seconds["queue"], result.seconds["infer"] = job.queue_seconds, job.infer_seconds
@@ -213,8 +218,24 @@ class AnswerService:
                 predictions = await loop.run_in_executor(self._threads, pick, reader, encoded)
                 result.seconds["decode"] = time.monotonic() - began
         except TimeoutError:
-            raise past_deadline(limit) from None
+            raise past_deadline(limit, kept=self._keep(key, job)) from None
+        except TooSlowError as error:
+            self._keep(key, job)
+            longest = max(pairs, key=lambda one: len(one.context)).context_at
+            if error.seconds_alone > _READ_WITHIN * limit:
+                most_read = None if exhaustive else long_texts.LONG
+                characters = sum(len(one.context[:most_read]) for one in pairs)
+                advised = _rounded(_ADVISED * characters * limit / error.seconds_alone)
+                raise too_long(limit, advised, longest, exhaustive=exhaustive) from None
+            raise too_busy(limit, self._batcher.retry_after(), longest) from None
         return [prediction.answers for prediction in predictions]
+
+    def _keep(self, key: bytes, job: InferenceJob[EncodedBatch] | None) -> bool:
+        """Keep what was read for a request that was not answered; whether there was anything."""
+        if job is None or not job.done or len(job.lengths) > self._options.max_windows:
+            return False
+        self._unfinished.put(key, (job.payload, job.done), len(job.lengths))
+        return True
 
     def _run(self, parts: list[Part[EncodedBatch]]) -> None:
         """Run windows of several requests, similar lengths together. Called on the engine thread."""

@@ -1,5 +1,7 @@
 """The bounded queue in front of the engine: admission, and batches of windows from several requests.
 
+The order of the windows is that of ``fair_queue``.
+
 Everything runs on the thread of the event loop, except ``run``, which runs on the engine thread.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
@@ -14,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from komrc.serving.errors import queue_full
+from komrc.serving.fair_queue import FairQueue, RequestClass
 from komrc.serving.metrics import Metrics
 from komrc.serving.pace import Pace
 
@@ -28,26 +32,31 @@ class InferenceJob(Generic[P]):
     payload: P
     lengths: Sequence[int]  # tokens of each window
     on_progress: Callable[[int, int], None] | None = None  # windows done, windows in all
-    # Returns an error if the remaining windows can't finish in time. Called when the job arrives, and after
-    # each of its batches for the next check_pace_seconds, since other requests may arrive with it.
-    # Arguments: the pace, the lengths of the remaining windows, seconds since the job arrived.
-    check_pace: Callable[[Pace, Sequence[int], float], Exception | None] | None = None
-    check_pace_seconds: float = 0.0
+    deadline: float | None = None  # of the monotonic clock; None: the job is never refused
+    done: int = 0  # windows that were run, the first ones; more than 0 if the job continues an earlier one
     queue_seconds: float = 0.0  # until its first window ran
     infer_seconds: float = 0.0  # of the batches it was part of
     _submitted: float = field(default_factory=time.monotonic)
-    _next: int = 0  # the first window that no batch has taken
-    _done: int = 0
+    _checked: bool = False  # whether it can be done by its deadline
     _future: asyncio.Future[None] | None = None
+
+
+class TooSlowError(Exception):
+    """A job can't be done by its deadline, or others can't be done by theirs if it is.
+
+    seconds_alone: that the whole job takes on an otherwise idle engine.
+    """
+
+    def __init__(self, seconds_alone: float) -> None:
+        super().__init__(f"a job that takes {seconds_alone:.1f} s alone is too slow")
+        self.seconds_alone = seconds_alone
 
 
 class Batcher(Generic[P]):
     """Merges the windows of waiting jobs into batches of at most ``max_tokens`` tokens.
 
-    A batch takes one window of every waiting job in turn until it is full. It begins with the job that has
-    waited longest for its turn, so that short requests are not blocked by long ones. A batch starts as soon
-    as the engine is free. If requests are being tokenized at that time, it waits for them, for at most
-    ``wait_seconds``.
+    A batch starts as soon as the engine is free. If requests are being tokenized at that time, it waits for
+    them, for at most ``wait_seconds``.
     """
 
     def __init__(
@@ -55,6 +64,7 @@ class Batcher(Generic[P]):
         run: Callable[[list[Part[P]]], None],
         executor: Executor,
         metrics: Metrics,
+        pace: Pace,
         *,
         max_pairs: int,
         max_windows: int,
@@ -68,14 +78,12 @@ class Batcher(Generic[P]):
         self._max_windows = max_windows
         self._max_tokens = max_tokens
         self._wait_seconds = wait_seconds
-        self._waiting: dict[
-            InferenceJob[P], None
-        ] = {}  # in order of their turn, with windows that no batch has taken
+        self._queue: FairQueue[InferenceJob[P]] = FairQueue(max_tokens)
         self._changed = asyncio.Event()
         self._accepted = 0
         self._accepted_windows = 0
         self._preparing = 0
-        self._pace = Pace(max_tokens)
+        self._pace = pace
         self._pair_seconds = 0.05  # a moving mean, for Retry-After
 
     @contextmanager
@@ -121,37 +129,41 @@ class Batcher(Generic[P]):
     async def infer(self, job: InferenceJob[P]) -> None:
         """Run all windows of the job; the results are in its payload.
 
-        Cancelling removes the windows that have not run yet. Raises what ``run`` raised for a batch that
-        the job had a window in, and what ``job.check_pace`` returns: before the job uses the engine if the
-        pace is measured, else as soon as the job's own first windows have measured it.
+        Cancelling removes the windows that have not run yet; ``job.done`` tells how many have.
+
+        Raises what ``run`` raised for a batch that the job had a window in.
+
+        Raises:
+            TooSlowError: the job would miss its deadline, or make a job that was accepted before miss its
+                own. Raised before the job uses the engine if the engine's speed is known, else as soon as the
+                job's first windows have measured it.
         """
-        if not job.lengths:
+        if job.done == len(job.lengths):
             return
         job._submitted = time.monotonic()
-        if (refusal := self._pace_rejection(job)) is not None:
+        if (refusal := self._refusal(job)) is not None:
             raise refusal
         job._future = asyncio.get_running_loop().create_future()
-        self._waiting[job] = None
+        self._queue.add(job, job.lengths, job.done)
         self._changed.set()
         try:
             await job._future
         finally:
-            self._waiting.pop(job, None)
+            self._queue.discard(job)
 
     async def serve(self) -> None:
         """Form and run batches until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            while not self._waiting:
+            while not self._queue:
                 await self._next_change()
             await self._gather_more()
-            parts = self._take()
+            parts = self._queue.take()
             if not parts:
                 continue
-            turn = self._turn(parts)
             began = time.monotonic()
-            for job, windows in parts:
-                if windows[0] == 0:
+            for job, _ in parts:
+                if not job.infer_seconds:
                     job.queue_seconds = began - job._submitted
                     self._metrics.queue_seconds.observe(job.queue_seconds)
             failure: Exception | None = None
@@ -165,25 +177,33 @@ class Batcher(Generic[P]):
                 failure = error
             seconds = time.monotonic() - began
             if failure is None:
-                tokens = sum(job.lengths[n] for job, windows in parts for n in windows)
-                self._pace.record(tokens, seconds, turn)
+                tokens: Counter[RequestClass] = Counter()
+                for job, windows in parts:
+                    tokens[self._queue.class_of(job.lengths)] += sum(job.lengths[n] for n in windows)
+                self._pace.record(tokens, seconds)
             self._settle(parts, seconds, failure)
 
-    def _turn(self, parts: list[tuple[InferenceJob[P], list[int]]]) -> int:
-        """Tokens of one window of each job that waits or is in this batch."""
-        following = {job: job.lengths[job._next] for job in self._waiting}
-        following |= {job: job.lengths[windows[0]] for job, windows in parts}
-        return sum(following.values())
+    def _refusal(self, job: InferenceJob[P]) -> TooSlowError | None:
+        """The error if the job has to be refused; None if not, or if the engine's speed is not known yet.
 
-    def _pace_rejection(self, job: InferenceJob[P]) -> Exception | None:
-        """The error if the job can't finish in time; None if it can, or if the pace is not measured yet."""
-        if job.check_pace is None or not self._pace.measured:
+        A job of a single batch is never refused.
+        """
+        total = sum(job.lengths)
+        if job._checked or job.deadline is None or total <= self._max_tokens or not self._pace.measured:
             return None
-        present = time.monotonic() - job._submitted
-        refusal = job.check_pace(self._pace, job.lengths[job._done :], present)
-        if present >= job.check_pace_seconds:
-            job.check_pace = None
-        return refusal
+        job._checked = True
+        name = self._queue.class_of(job.lengths)
+        left = self._queue.tokens_left(name)
+        left.pop(job, None)
+        before = self._pace.seconds_together(list(left.values()), name)
+        *after, own = self._pace.seconds_together([*left.values(), sum(job.lengths[job.done :])], name)
+        now = time.monotonic()
+        late = now + own > job.deadline or any(
+            now + without <= other.deadline < now + beside
+            for other, without, beside in zip(left, before, after, strict=True)
+            if other.deadline is not None
+        )
+        return TooSlowError(self._pace.seconds_alone(total)) if late else None
 
     async def _next_change(self) -> None:
         self._changed.clear()
@@ -195,39 +215,16 @@ class Batcher(Generic[P]):
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(self._wait_seconds):
-                while self._preparing and self._waiting and self._open_tokens() < self._max_tokens:
+                while self._preparing and self._queue and self._open_tokens() < self._max_tokens:
                     await self._next_change()
 
     def _open_tokens(self) -> int:
         total = 0
-        for job in self._waiting:
-            for number in range(job._next, len(job.lengths)):
-                total += job.lengths[number]
-                if total >= self._max_tokens:
-                    return total
+        for length in self._queue.window_lengths():
+            total += length
+            if total >= self._max_tokens:
+                break
         return total
-
-    def _take(self) -> list[tuple[InferenceJob[P], list[int]]]:
-        """The next batch: a window of each waiting job in turn, up to the token budget, at least one."""
-        taken: dict[InferenceJob[P], list[int]] = {}
-        room, turn = self._max_tokens, list(self._waiting)
-        while turn and room > 0:
-            again = []
-            for job in turn:
-                length = job.lengths[job._next]
-                if taken and length > room:
-                    room = 0
-                    break
-                room -= length
-                taken.setdefault(job, []).append(job._next)
-                job._next += 1
-                if job._next < len(job.lengths):
-                    again.append(job)
-            turn = again
-        for job in taken:
-            if job._next == len(job.lengths):
-                self._waiting.pop(job, None)
-        return list(taken.items())
 
     def _settle(
         self, parts: list[tuple[InferenceJob[P], list[int]]], seconds: float, failure: Exception | None
@@ -238,22 +235,18 @@ class Batcher(Generic[P]):
             future = job._future
             assert future is not None
             if future.done():  # cancelled meanwhile
-                self._waiting.pop(job, None)
+                self._queue.discard(job)
                 continue
             if failure is not None:
-                self._waiting.pop(job, None)
+                self._queue.discard(job)
                 future.set_exception(failure)
                 continue
             job.infer_seconds += seconds
-            job._done += len(windows)
-            if job._done < len(job.lengths) and (refusal := self._pace_rejection(job)) is not None:
-                self._waiting.pop(job, None)
-                future.set_exception(refusal)
-                continue
+            job.done += len(windows)
             if job.on_progress is not None:
-                job.on_progress(job._done, len(job.lengths))
-            if job._done == len(job.lengths):
+                job.on_progress(job.done, len(job.lengths))
+            if job.done == len(job.lengths):
                 future.set_result(None)
-            else:  # to the end of the queue, after the jobs that had no turn in this batch
-                self._waiting.pop(job, None)
-                self._waiting[job] = None
+            elif (refusal := self._refusal(job)) is not None:
+                self._queue.discard(job)
+                future.set_exception(refusal)

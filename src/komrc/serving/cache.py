@@ -35,6 +35,13 @@ class LruCache(Generic[K, V]):
             self._entries.move_to_end(key)
             return entry[0]
 
+    def pop(self, key: K) -> V | None:
+        """Remove a value and return it; None if there is none."""
+        with self._lock:
+            value, weight = self._entries.pop(key, (None, 0))
+            self._weight -= weight
+            return value
+
     def put(self, key: K, value: V, weight: int = 1) -> None:
         """Add a value and remove the least recently used ones; a value above the total weight is not kept."""
         with self._lock:

@@ -50,15 +50,16 @@ def queue_full(seconds: int) -> RejectedError:
     )
 
 
-def too_long(seconds: float, characters: int, where: str) -> RejectedError:
+def too_long(seconds: float, characters: int, where: str, *, exhaustive: bool) -> RejectedError:
     """413: the text is too long for ``--request-timeout``, even on an idle server."""
+    less = "leave exhaustive out, " if exhaustive else ""
     return RejectedError(
         413,
         "too_long",
         f"this server can't read so long a text in {seconds:g} s",
         where=where,
-        fix=f"send at most {characters} characters at a time, or ask /v1/answers for application/x-ndjson,"
-        " which has no such limit",
+        fix=f"send at most {characters} characters at a time, {less}or ask /v1/answers for"
+        " application/x-ndjson, which has no such limit",
     )
 
 
@@ -69,20 +70,23 @@ def too_busy(seconds: float, retry_after: int, where: str) -> RejectedError:
         "busy",
         f"with the present requests, this server can't read so long a text in {seconds:g} s",
         where=where,
-        fix="try again when it is less busy, or send less text at a time",
+        fix="try again when it is less busy, send less text at a time, or ask /v1/answers for"
+        " application/x-ndjson, which has no such limit",
         retry_after=retry_after,
     )
 
 
-def past_deadline(seconds: float) -> RejectedError:
-    """504: the request was not answered in ``--request-timeout``."""
-    return RejectedError(
-        504,
-        "deadline",
-        f"no answer was ready within {seconds:g} s",
-        fix="try again when the server is less busy, or send less text",
-        retry_after=1,
-    )
+def past_deadline(seconds: float, *, kept: bool) -> RejectedError:
+    """504: the request was not answered in ``--request-timeout``.
+
+    Args:
+        seconds: the time limit.
+        kept: whether what was read is kept, so that the same request continues there.
+    """
+    fix = "try again when the server is less busy, or send less text"
+    if kept:
+        fix = "send the same request again: what was read of the text is kept, and reading continues there"
+    return RejectedError(504, "deadline", f"no answer was ready within {seconds:g} s", fix=fix, retry_after=1)
 
 
 def not_ready(state: str) -> RejectedError:

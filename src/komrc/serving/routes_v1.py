@@ -66,6 +66,7 @@ def add_v1_routes(app: FastAPI, state: AppState) -> None:
             no_answer=body.allow_no_answer,
             max_answer_tokens=body.max_answer_tokens,
             distinct=body.distinct,
+            exhaustive=body.exhaustive,
         )
         if _STREAM in request.headers.get("accept", ""):
             return StreamingResponse(_stream(service, pairs, places, options, pages), media_type=_STREAM)

@@ -153,6 +153,11 @@ class AnswersRequest(_Strict):
         default=None, description="whether 'no answer' may win; null: as the model was trained"
     )
     max_answer_tokens: int | None = Field(default=None, ge=1, description="null: the model's own setting")
+    exhaustive: bool = Field(
+        default=False,
+        description="read all of a context of more than 10,000 characters, and not only where it shares the"
+        " most with the question",
+    )
 
 
 class SpanView(BaseModel):
