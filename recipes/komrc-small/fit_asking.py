@@ -7,7 +7,8 @@
 The contexts of all files are the documents. Each development question (every N-th) is asked twice: with all
 documents, and without its own. "Kept" is the share of the right answers that are given although "not in
 the documents" is allowed; "refused" the share of questions without their document that get this answer
-(those that another document answers rightly are left out). The constant is written into ``asking.py`` by hand.
+(those that another document answers rightly are left out). The constant is written into ``asking.py`` by
+hand.
 """
 
 from __future__ import annotations

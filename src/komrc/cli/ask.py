@@ -34,14 +34,14 @@ examples:
 Without a terminal each answer is a line: text, start, end, score, separated by tabs; with --index followed by
 document, page and line. Offsets count characters (code points) from 0; end is one after the last. If the
 text or the documents have no answer, the answer is empty and the best span is named on stderr;
---always-answer gives that span as the answer. Of a file whose name ends in .html or .htm the page's text is
-read, and the offsets are those of the HTML.
+--always-answer gives that span as the answer. Of a file whose name ends in .html, .htm or .xhtml the page's
+text is read, and the offsets are those of the HTML.
 
 Of a text of more than 10,000 characters only the parts that share the most with the question are read;
 --exhaustive reads all of it. With --index, the 10 best passages are read (--passages).
 
-exit codes: 0 done, also if there is no answer; 2 a wrong option, question or text; 4 the model can't be used;
-6 the index can't be read
+exit codes: 0 done, also if there is no answer; 2 a wrong option, question or text, or no index; 4 the model
+can't be used; 5 it can't be downloaded; 6 the index is damaged; 8 a package is missing
 """
 
 _ADVICE = """\

@@ -19,7 +19,8 @@ examples:
 
 It names no user, host or folder.
 
-exit codes: 0 the model answers, 2 usage, 4 the model can't be read, 8 a package or an engine does not work
+exit codes: 0 the model answers; 2 a wrong option; 4 the model can't be read; 5 it can't be downloaded; 8 a
+package is missing, or an engine does not work
 """
 
 
