@@ -33,7 +33,7 @@ KEPT = (0.97, 0.95, 0.9)
 
 
 def margin(reader: Reader, example: Example, hits: Sequence[Hit]) -> tuple[float, bool]:
-    """The best span's logit less that of "not in the documents" with NO_ANSWER 0; whether the span is right."""
+    """The best span's logit less that of "not in the documents" without NO_ANSWER; whether it is right."""
     top = max(hit.score for hit in hits)
     readings = asking._read(reader, example.question, hits, [asking.PRIOR * hit.score / top for hit in hits])
     best = max(readings, key=lambda reading: reading.best)
