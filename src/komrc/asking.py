@@ -286,6 +286,8 @@ def _ranked(readings: Sequence[_Reading], no_answer: float) -> list[DocumentAnsw
     answers = [_merged(places) for places in same.values()]
     if no_answer > -math.inf:
         answers.append(_empty_answer(min(1.0, math.exp(no_answer - total))))
+    if not answers:  # all spans begin in the titles and headings in front of the passages
+        answers.append(_empty_answer(1.0))
     return _apart(sorted(answers, key=lambda answer: -answer.score))
 
 

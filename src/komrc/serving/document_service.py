@@ -88,7 +88,7 @@ class DocumentService:
                     answers = await loop.run_in_executor(self._threads, read)
                     return AskResult(answers, len(hits), searched - began, time.monotonic() - searched)
         except TimeoutError:
-            raise past_deadline(limit) from None
+            raise past_deadline(limit, kept=False) from None
         finally:
             reader.stop()
 
@@ -101,7 +101,7 @@ class DocumentService:
             async with asyncio.timeout(limit):
                 return await self._search(query, top_k)
         except TimeoutError:
-            raise past_deadline(limit) from None
+            raise past_deadline(limit, kept=False) from None
 
     async def _search(self, question: str, top_k: int) -> list[Hit]:
         with self._metrics.search_seconds.time():
@@ -169,7 +169,7 @@ class _QueuedReader:
         self._running: Future[None] | None = None
 
     def read_examples(
-        self, examples: Sequence[Example], *, top_k: int, distinct: bool, allow_no_answer: bool | None
+        self, examples: Sequence[Example], *, top_k: int, allow_no_answer: bool | None
     ) -> list[Prediction]:
         """See ``Reader.read_examples``. Raises CancelledError after ``stop``."""
         reader = self._answers.reader
@@ -180,7 +180,7 @@ class _QueuedReader:
             if self._stopped:
                 running.cancel()
         running.result()
-        return reader.predict(encoded, top_k=top_k, distinct=distinct, allow_no_answer=allow_no_answer)
+        return reader.predict(encoded, top_k=top_k, allow_no_answer=allow_no_answer)
 
     def stop(self) -> None:
         """Take the windows that have not run yet out of the queue."""
