@@ -90,7 +90,7 @@ def read(folder: Path) -> Sources:
         raise UsageError(
             "is no index" if folder.exists() else "does not exist",
             where=str(folder),
-            fix="komrc index PATH --output FOLDER builds one",
+            fix="build one with komrc index PATH --output FOLDER",
         )
     try:
         values: Any = json.loads(path.read_bytes())
