@@ -225,7 +225,7 @@ def test_the_module_name_of_2020(kobert_folder: Path, reference: Any) -> None:
     assert json.loads(done.stdout) == [2, *reference.ids("한국어"), 3]
 
 
-@pytest.mark.parametrize(("name", "said"), [(".", "holds neither tokenizer.json"), ("gone", "gone")])
+@pytest.mark.parametrize(("name", "said"), [(".", "contains neither tokenizer.json"), ("gone", "gone")])
 def test_a_folder_without_its_files_is_named(tmp_path: Path, name: str, said: str) -> None:
     from komrc.tokenization.kobert import KoBertTokenizer
 
