@@ -199,7 +199,7 @@ def _train(
             stop=stop,
             callbacks=[ProgressCallback(bars), files, *reports, *callbacks],
             save_model=lambda folder: outputs.save_model(
-                folder, model, run.tokenizer, run.config, run.data_sha256
+                folder, model, run.tokenizer, run.config, data_sha256=run.data_sha256
             ),
             run_settings=resume.run_settings(run),
         )
