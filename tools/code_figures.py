@@ -58,21 +58,21 @@ def defaults(tree: ast.AST) -> set[str]:
     return {n for n, v in values if n in SETTINGS and isinstance(v, ast.Constant) and type(v.value) is int}
 
 
-def private_members(tree: ast.AST) -> set[str]:
-    """Members of other packages with a leading underscore that a module reads, sets or overrides."""
-    own: set[str] = set()
-    other: set[str] = set()
+def underscored(tree: ast.AST) -> tuple[set[str], set[str]]:
+    """Names with a leading underscore: those a module defines, and those it uses of other objects."""
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    used: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             own.add(node.target.id)
         if not isinstance(node, ast.Attribute) or not re.fullmatch("_[A-Za-z].*[^_]", node.attr):
             continue
         owner = ast.unparse(node.value)
-        (own if owner in {"self", "cls"} else other).add(node.attr)
         if owner == "super()":
-            other.add(f"super().{node.attr}")
-    methods = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    return {name for name in other if name not in own | methods | DOCUMENTED}
+            used.add(f"super().{node.attr}")
+        else:
+            (own if owner in {"self", "cls"} else used).add(node.attr)
+    return own, used
 
 
 def circles(arrows: Iterable[tuple[str, str]]) -> list[str]:
@@ -120,8 +120,10 @@ def main() -> None:
     literals = {p: [n.value for n in ast.walk(t) if isinstance(n, ast.Constant)] for p, t in trees.items()}
     naming = [path for path, values in literals.items() if not MODEL_FILES.isdisjoint(map(str, values))]
     print(f"modules with a name of a model's file: {len(naming)}")
+    names = {path: underscored(tree) for path, tree in trees.items()}
+    own_names = DOCUMENTED.union(*(own for own, _ in names.values()))
     private = {
-        f"{p.relative_to(source)} {name}" for p, tree in trees.items() for name in private_members(tree)
+        f"{p.relative_to(source)} {name}" for p, (_, used) in names.items() for name in used - own_names
     }
     print(f"private members of other packages: {len(private)}", *sorted(private), sep="\n  ")
     longest = max(trees, key=lambda path: len(path.read_text(encoding="utf-8").splitlines()))
