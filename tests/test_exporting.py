@@ -212,7 +212,7 @@ def test_an_export_over_weights_that_the_model_links_to_is_refused(tmp_path: Pat
         (tmp_path / folder).mkdir()
     (tmp_path / "weights/model.safetensors").write_text("{}")
     (tmp_path / "model/model.safetensors").symlink_to("../weights/model.safetensors")
-    with pytest.raises(UsageError, match="holds an input"):
+    with pytest.raises(UsageError, match="contains an input"):
         export(tmp_path / "model", tmp_path / "weights")
 
 

@@ -61,7 +61,7 @@ def test_an_input_is_no_output(data: Path, way: object) -> None:
 def test_the_input_may_be_the_link(data: Path) -> None:
     with pytest.raises(UsageError, match="input"):
         refuse_inputs([data], [symbolic_link(data)])
-    with pytest.raises(UsageError, match="holds"):
+    with pytest.raises(UsageError, match="contains"):
         refuse_inputs([data.parent], [data.parents[1] / "link.json"])
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import re
+import sys
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -74,3 +77,36 @@ def test_on_a_terminal_it_is_a_bar(
     with progress.showing(total=1, what="reading") as advance:
         advance(0.5)
     assert "50 %" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_log_lines_are_on_lines_of_their_own_above_the_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    handler = logging.StreamHandler(terminal)  # as the command line makes it, before there is a bar
+    logging.getLogger().addHandler(handler)
+    try:
+        with progress.Bars() as bars:
+            bars.update(bars.add("training", 10), 3, "loss 1.5")
+            logging.getLogger("komrc").warning("step 1: EM 50.00")
+        logging.getLogger("komrc").warning("afterwards")
+    finally:
+        logging.getLogger().removeHandler(handler)
+    lines = [line.rpartition("\x1b[2K")[2] for line in terminal.getvalue().splitlines()]
+    assert "step 1: EM 50.00" in lines
+    assert lines[-1].endswith("afterwards")
+    assert handler.stream is terminal
+    assert "loss 1.5" in terminal.getvalue() and "3/10" in terminal.getvalue()
+
+
+def test_bars_that_are_not_shown_write_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress.Bars(shown=False) as bars, bars.bar("evaluating", 4) as advance:
+        advance(2)
+    assert terminal.getvalue() == ""

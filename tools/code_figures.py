@@ -20,6 +20,8 @@ MODEL_FILES = {
     *("config.json", "komrc.json", "model.safetensors", "model.onnx", "model-int8.onnx", "vocab.txt"),
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
 }
+# Documented, in spite of the underscore: of os, and of named tuples.
+DOCUMENTED = {"_exit", "_replace"}
 
 
 def count(folder: Path, *endings: str) -> str:
@@ -54,6 +56,23 @@ def defaults(tree: ast.AST) -> set[str]:
             pairs += zip([a.arg for a in node.kwonlyargs], node.kw_defaults, strict=True)
     values = [(n, v.args[0] if isinstance(v, ast.Call) and v.args else v) for n, v in pairs]
     return {n for n, v in values if n in SETTINGS and isinstance(v, ast.Constant) and type(v.value) is int}
+
+
+def underscored(tree: ast.AST) -> tuple[set[str], set[str]]:
+    """Names with a leading underscore: those a module defines, and those it uses of other objects."""
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    used: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            own.add(node.target.id)
+        if not isinstance(node, ast.Attribute) or not re.fullmatch("_[A-Za-z].*[^_]", node.attr):
+            continue
+        owner = ast.unparse(node.value)
+        if owner == "super()":
+            used.add(f"super().{node.attr}")
+        else:
+            (own if owner in {"self", "cls"} else used).add(node.attr)
+    return own, used
 
 
 def circles(arrows: Iterable[tuple[str, str]]) -> list[str]:
@@ -101,6 +120,12 @@ def main() -> None:
     literals = {p: [n.value for n in ast.walk(t) if isinstance(n, ast.Constant)] for p, t in trees.items()}
     naming = [path for path, values in literals.items() if not MODEL_FILES.isdisjoint(map(str, values))]
     print(f"modules with a name of a model's file: {len(naming)}")
+    names = {path: underscored(tree) for path, tree in trees.items()}
+    own_names = DOCUMENTED.union(*(own for own, _ in names.values()))
+    private = {
+        f"{p.relative_to(source)} {name}" for p, (_, used) in names.items() for name in used - own_names
+    }
+    print(f"private members of other packages: {len(private)}", *sorted(private), sep="\n  ")
     longest = max(trees, key=lambda path: len(path.read_text(encoding="utf-8").splitlines()))
     print(f"longest: {longest.relative_to(source)}, {len(longest.read_text().splitlines())} lines")
 

@@ -304,7 +304,7 @@ def _answers(response: httpx.Response) -> list[list[Answer]]:
 
 
 def _answers_of_line(line: str, on_progress: Progress) -> list[list[Answer]] | None:
-    """The answers, if this line of a streamed reply holds them. Raises the error that it reports."""
+    """The answers, if this line of a streamed reply contains them. Raises the error that it reports."""
     progress: tuple[int, int] | None = None
     with _parsing():
         value = json.loads(line)

@@ -78,7 +78,7 @@ def decode(
 
     Spans of the same characters, from overlapping windows or from tokens that share a character, count
     once, with their best logit. An answer is never empty (but for allow_no_answer), never cuts a grapheme
-    cluster and neither begins nor ends with an invisible character. One that holds a bracket or quotation
+    cluster and neither begins nor ends with an invisible character. One that contains a bracket or quotation
     mark without its partner is replaced by another of the best ones at that place, or cut at that mark; it
     keeps its scores. Equal logits: the earlier start, then the shorter span, comes first.
 

@@ -31,7 +31,7 @@ _QUESTION, _CONTEXT, _ANSWER = "훈민정음은 누가 창제했나?", "훈민�
 
 
 def diagnose(model: str | None = None, engine: EngineName = "auto") -> dict[str, Any]:
-    """All findings, in JSON's kinds; ``problems`` holds a sentence for each thing that is wrong.
+    """All findings, in JSON's kinds; ``problems`` contains a sentence for each thing that is wrong.
 
     Args:
         model: folder or hub id; None: the embedded model.
@@ -40,7 +40,7 @@ def diagnose(model: str | None = None, engine: EngineName = "auto") -> dict[str,
     Raises UsageError, HubError and ModelError where the model can't be read at all.
     """
     packages, wrong = _packages()
-    found: dict[str, Any] = {
+    report: dict[str, Any] = {
         "komrc": __version__,
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.release()}",
@@ -53,13 +53,13 @@ def diagnose(model: str | None = None, engine: EngineName = "auto") -> dict[str,
     }
     folder = hub.resolve(model)
     checks.check(folder)
-    found["model"] = _model(folder, "embedded" if model is None else Path(model).name)
-    found["engine"] = _engine(folder, engine)
-    found["gpu_advice"] = _gpu_advice(found["gpus"], packages.get("torch"), found["engine"]["name"])
-    found["trial"] = _trial(folder, engine)
-    problem = found["trial"].get("problem")
-    found["problems"] = wrong + ([problem] if problem else [])
-    return found
+    report["model"] = _model(folder, "embedded" if model is None else Path(model).name)
+    report["engine"] = _engine(folder, engine)
+    report["gpu_advice"] = _gpu_advice(report["gpus"], packages.get("torch"), report["engine"]["name"])
+    report["trial"] = _trial(folder, engine)
+    problem = report["trial"].get("problem")
+    report["problems"] = wrong + ([problem] if problem else [])
+    return report
 
 
 # --- the machine -------------------------------------------------------------------------------------------
@@ -77,17 +77,17 @@ def _processor() -> dict[str, Any]:
 
 def _memory() -> dict[str, float]:
     """Total and available memory; what the system does not tell is left out."""
-    found: dict[str, float] = {}
+    sizes: dict[str, float] = {}
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii", errors="replace")
         for key, name in (("total", "MemTotal"), ("available", "MemAvailable")):
             if match := re.search(rf"^{name}:\s+(\d+) kB", lines, re.MULTILINE):
-                found[key] = round(int(match[1]) / 2**20, 1)
+                sizes[key] = round(int(match[1]) / 2**20, 1)
     except OSError:
         pages = getattr(os, "sysconf_names", {})
         if "SC_PHYS_PAGES" in pages:  # macOS
-            found["total"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    return found
+            sizes["total"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    return sizes
 
 
 def _gpus() -> list[str]:
@@ -181,14 +181,14 @@ def _packages() -> tuple[dict[str, str], list[str]]:
 
 
 def _extras() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    extras: dict[str, dict[str, Any]] = {}
     for extra, needs in sorted(_requirements().items()):
         if extra:
             missing = sorted({need.name for need in needs if _version(need.name) is None})
-            found[extra] = {"missing": missing}
+            extras[extra] = {"missing": missing}
             if missing:
-                found[extra]["install"] = f"pip install 'komrc[{extra}]'"
-    return found
+                extras[extra]["install"] = f"pip install 'komrc[{extra}]'"
+    return extras
 
 
 # --- the model ---------------------------------------------------------------------------------------------

@@ -237,7 +237,7 @@ def first_line(error: BaseException) -> str:
 
 
 def to_json(error: KomrcError) -> dict[str, Any]:
-    """All that an error holds, in JSON's kinds; ``from_json`` makes the same error of it."""
+    """All parts of an error, in JSON's kinds; ``from_json`` makes the same error of it."""
     kinds = [kind for kind in type(error).__mro__ if issubclass(kind, KomrcError)]
     values = vars(error) | {"problems": [asdict(problem) for problem in getattr(error, "problems", ())]}
     return {

@@ -289,7 +289,7 @@ def read_yaml(cls: type, path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"is not YAML ({error})", where=str(path), fix="correct it") from error
     if not isinstance(values, dict):
-        raise UsageError("holds no options", where=str(path), fix="write one 'option: value' a line")
+        raise UsageError("contains no options", where=str(path), fix="write one 'option: value' a line")
     known = {name: each for each in options_of(cls) for name in each.names}
     read = {}
     for key, value in values.items():

@@ -33,7 +33,7 @@ def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
                 )
             if any(_same(output, folder) for folder in _real(source).parents):
                 raise UsageError(
-                    f"holds an input, which would be lost: {source}",
+                    f"contains an input, which would be lost: {source}",
                     where=str(output),
                     fix="give another folder as the output",
                 )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 T = TypeVar("T")
 
@@ -32,9 +36,14 @@ def track(items: Iterable[T], *, total: int | None, what: str, done: int = 0) ->
 
 
 @contextmanager
-def showing(*, total: int | None, what: str, done: int = 0) -> Iterator[Advance]:
-    """A function that shows how many items are done, those before this run left out; else as ``track``."""
-    if sys.stderr.isatty():
+def showing(*, total: int | None, what: str, done: int = 0, shown: bool = True) -> Iterator[Advance]:
+    """A function that shows how many items are done, those before this run left out; else as ``track``.
+
+    ``shown``: False shows nothing.
+    """
+    if not shown:
+        yield lambda _finished: None
+    elif sys.stderr.isatty():
         with _bar(total, what, done) as advance:
             yield advance
     else:
@@ -69,22 +78,84 @@ def showing_bytes(*, total: int, what: str) -> Iterator[Callable[[int, int | Non
         yield lambda done, whole: bar.update(task, completed=done, total=whole)
 
 
-@contextmanager
-def _bar(total: int | None, what: str, done: int) -> Iterator[Advance]:
+class Bars:
+    """Several bars at once on stderr, each with the time left and a note, and the log above them.
+
+    Args:
+        shown: False shows nothing, as where stderr is no terminal.
+    """
+
+    def __init__(self, *, shown: bool = True) -> None:
+        self.live = shown and sys.stderr.isatty()
+        self._progress = _rich_progress(note=True, disable=not self.live)
+
+    def __enter__(self) -> Bars:
+        self._logs = _start(self._progress)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _stop(self._progress, self._logs)
+
+    def add(self, what: str, total: int, done: int = 0) -> TaskID:
+        """A new bar."""
+        return self._progress.add_task(what, total=total, completed=done, note="")
+
+    def update(self, bar: TaskID, done: int, note: str) -> None:
+        """Show how many items are done, and a note."""
+        self._progress.update(bar, completed=done, note=note)
+
+    @contextmanager
+    def bar(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """A bar for a part of the work; gives a function that takes how many more items are done."""
+        task = self.add(what, total)
+        try:
+            yield lambda count: self._progress.advance(task, count)
+        finally:
+            self._progress.remove_task(task)
+
+
+def _rich_progress(*, share: bool = False, note: bool = False, disable: bool = False) -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    # Of a single item, the share that is done.
-    count = TextColumn("{task.percentage:>3.0f} %") if total == 1 else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), speed_estimate_period=120)
+    count = TextColumn("{task.percentage:>3.0f} %") if share else MofNCompleteColumn()
+    columns = [TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn()]
+    if note:
+        columns.append(TextColumn("{task.fields[note]}"))
+    return Progress(*columns, console=Console(stderr=True), disable=disable, speed_estimate_period=120)
+
+
+_MovedLogs = list[tuple["logging.StreamHandler[TextIO]", TextIO]]
+
+
+def _start(bars: Progress) -> _MovedLogs:
+    """Start bars, with the log above them: its handlers have the real stderr, and would write into a bar."""
+    stream = sys.stderr
+    bars.start()
+    handlers = [h for h in logging.getLogger().handlers if isinstance(h, logging.StreamHandler)]
+    moved = [(handler, stream) for handler in handlers if handler.stream is stream]
+    for handler, _ in moved:
+        handler.setStream(sys.stderr)
+    return moved
+
+
+def _stop(bars: Progress, moved: _MovedLogs) -> None:
+    for handler, stream in moved:
+        handler.setStream(stream)
+    bars.stop()
+
+
+@contextmanager
+def _bar(total: int | None, what: str, done: int) -> Iterator[Advance]:
+    bar = _rich_progress(share=total == 1)  # of a single item, the share that is done
     task = bar.add_task(what, total=total, completed=done)
+    moved: _MovedLogs = []
     try:
-        with _after_patience(bar.start):
+        with _after_patience(lambda: moved.extend(_start(bar))):
             yield lambda finished: bar.update(task, completed=done + finished)
     finally:
         if bar.live.is_started:
-            bar.stop()
+            _stop(bar, moved)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -12,6 +11,7 @@ from komrc import model_card, storage
 from komrc.config import Provenance, ReaderConfig
 from komrc.errors import ModelError, UsageError
 from komrc.models import files, hub
+from komrc.models.writing import copy_files, read_card, write_model
 
 if TYPE_CHECKING:
     from komrc.tokenization import ReaderTokenizer
@@ -34,7 +34,7 @@ class SavedToHub:
         Weights and graphs are copied as they are, so that each engine computes the same. An existing model
         folder is replaced when the new one is complete.
 
-        Raises StorageError where the folder can't be written or holds other files; ModelError where the
+        Raises StorageError where the folder can't be written or contains other files; ModelError where the
         weights are a pickle; UsageError for a reader that was not loaded from a folder or hub id, or was
         loaded from this folder.
         """
@@ -81,8 +81,7 @@ def save(source: Path, target: Path, tokenizer: ReaderTokenizer, config: ReaderC
 
     Raises StorageError, ModelError and UsageError as ``SavedToHub.save_pretrained``.
     """
-    from komrc.tokenization import load_tokenizer
-    from komrc.tokenization.saving import save_tokenizer
+    from komrc.tokenization.saving import keep_tokenizer
 
     if target.exists() and target.resolve() == source.resolve():
         raise UsageError("is the folder that the model was loaded from", where=str(target))
@@ -93,18 +92,15 @@ def save(source: Path, target: Path, tokenizer: ReaderTokenizer, config: ReaderC
             where=str(source),
             fix="load it with komrc.SpanReaderForQuestionAnswering and save that",
         )
-    same_tokenizer = load_tokenizer(source).fingerprint == tokenizer.fingerprint
+    provenance = replace(Provenance.load(source), tokenizer_sha256=tokenizer.fingerprint)
     with storage.replacing_folder(target) as folder:
-        for path in own:
-            if same_tokenizer or not files.named(path.name, files.TOKENIZER_PARTS):
-                shutil.copyfile(path, folder / path.name)
-        if not same_tokenizer:
-            save_tokenizer(tokenizer, folder)
-        config.save(folder, replace(Provenance.load(source), tokenizer_sha256=tokenizer.fingerprint))
-        if (source / files.CARD).is_file():
-            shutil.copyfile(source / files.CARD, folder / files.CARD)
-        else:
-            (folder / files.CARD).write_text(model_card.for_reader(), encoding="utf-8")
+        write_model(
+            folder,
+            tokenizer=lambda place: keep_tokenizer(tokenizer, source, place),
+            settings=lambda place: config.save(place, provenance),
+            weights=lambda place: copy_files(source, place, without=(*files.TOKENIZER_PARTS, files.SETTINGS)),
+            card=read_card(source) or model_card.for_reader().encode(),
+        )
 
 
 def push(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,7 +17,6 @@ from komrc.answers import Shape, best_answers
 from komrc.asking import AskingIndex
 from komrc.chunking import growing_chunks, process_ahead
 from komrc.config import Provenance, ReaderConfig
-from komrc.decoding import Candidate
 from komrc.engines import Batch, Engine, Logits
 from komrc.engines.loading import EngineName, load_engine
 from komrc.errors import UsageError, check_whole_number
@@ -33,61 +31,18 @@ from komrc.reader_arguments import (
     check_trim_particles,
     question_and_context,
 )
-from komrc.types import NO_ANSWER, Answer, Example
-from komrc.windows import Windows, batches, build_windows, collate
+from komrc.reader_records import EncodedBatch, Prediction
+from komrc.types import Answer, Example
+from komrc.windows import batches, build_windows, collate
 
 if TYPE_CHECKING:
     from komrc.tokenization import ReaderTokenizer
 
+__all__ = ["TOKEN_BUDGET", "EncodedBatch", "Prediction", "Reader"]
+
 logger = logging.getLogger(__name__)
 
 TOKEN_BUDGET = 4096  # padded tokens of a batch
-
-
-@dataclass(slots=True)
-class EncodedBatch:
-    """Examples with their windows, and the logits of the windows that the engine has run.
-
-    ``logits``: of all windows' tokens, one window after the other; None before the first run.
-    ``shares``: [N], how much each window of a long text shares with its question; None without long texts.
-    """
-
-    examples: Sequence[Example]
-    windows: Windows
-    logits: Logits | None = None
-    shares: NDArray[np.float32] | None = None
-
-    def store(self, numbers: Sequence[int] | NDArray[np.intp], logits: Logits) -> None:
-        """Keep the logits of these windows, in this order."""
-        indptr = self.windows.indptr
-        if self.logits is None:
-            self.logits = logits.empty_like(int(indptr[-1]))
-        at = np.concatenate([np.arange(indptr[n], indptr[n + 1]) for n in numbers])
-        for target, values in zip(self.logits.arrays, logits.arrays, strict=True):
-            target[at] = values
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What was read for one example.
-
-    ``answers``: the best ones, top_k while there are so many; none where the context has nothing that a
-    token covers. ``candidates``: all that were ranked, before any particle was trimmed.
-    """
-
-    id: str
-    answers: tuple[Answer, ...]
-    candidates: tuple[Candidate, ...]
-
-    @property
-    def best(self) -> Answer:
-        """The best answer; the empty one where there is none."""
-        return self.answers[0] if self.answers else NO_ANSWER
-
-    @property
-    def text(self) -> str:
-        """The text of the best answer; empty where there is none."""
-        return self.best.text
 
 
 class Reader(AskingIndex, PipelineCall, SavedToHub):
@@ -177,11 +132,11 @@ class Reader(AskingIndex, PipelineCall, SavedToHub):
             dtype: "float32", "bfloat16" or torch's own; needs the torch engine, which "auto" then takes.
             engine: "auto" takes the fastest that folder, installation and processor allow.
             trim_particles: see the class.
-            model_type: what the model must be, such as "kobert"; None takes what the folder says.
+            model_type: what the model must be, such as "kobert"; None: the type in the folder.
             tokenizer: a folder or hub id; None: the model's own.
             overrides: settings to use instead of the folder's, by their names in komrc.json.
 
-        The window is as long as the settings say, and no longer than the model can read.
+        The window is as long as in the settings, and no longer than the model can read.
 
         Raises HubError, ModelError, EngineError, UsageError.
         """
@@ -234,7 +189,7 @@ class Reader(AskingIndex, PipelineCall, SavedToHub):
         ``distinct`` no answer shares a character with a better one.
 
         ``allow_no_answer``: whether the empty answer (text "", start and end 0) may be the best one, for a
-        context that does not hold the answer; its score is the probability of that. None: as the model was
+        context that does not contain the answer; its score is the probability of that. None: as the model was
         trained. False: only spans of the context, with probabilities among themselves.
 
         ``exhaustive`` reads all of a long text. Else a text of more than 10,000 characters is read only where
@@ -268,7 +223,7 @@ class Reader(AskingIndex, PipelineCall, SavedToHub):
         """What ``read`` gives for each (question, context), in the pairs' order, batched."""
         total = len(pairs) if isinstance(pairs, Sequence) else None
         examples = (Example(f"pair {n}", *question_and_context(pair, n)) for n, pair in enumerate(pairs))
-        with _shown(progress, total) as advance:
+        with showing(total=total, what="reading", shown=progress) as advance:
             predictions = self.stream(
                 examples,
                 top_k=top_k,
@@ -290,7 +245,7 @@ class Reader(AskingIndex, PipelineCall, SavedToHub):
         progress: bool = False,
     ) -> list[Prediction]:
         """Predictions for all examples, in their order."""
-        with _shown(progress, len(examples)) as advance:
+        with showing(total=len(examples), what="reading", shown=progress) as advance:
             predictions = self.stream(
                 examples,
                 top_k=top_k,
@@ -434,13 +389,3 @@ class Reader(AskingIndex, PipelineCall, SavedToHub):
             folder=self.folder,
             search_long_texts=self.search_long_texts,
         )
-
-
-@contextmanager
-def _shown(progress: bool, total: int | None) -> Iterator[Advance]:
-    """A function that shows the progress, or none."""
-    if progress:
-        with showing(total=total, what="reading") as advance:
-            yield advance
-    else:
-        yield lambda _done: None

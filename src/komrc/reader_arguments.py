@@ -68,7 +68,7 @@ def _check_text(text: object, what: str, example_id: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(
-            f"holds half of a surrogate pair at character {error.start}",
+            f"contains half of a surrogate pair at character {error.start}",
             where=where,
             fix="decode the text as UTF-8 or UTF-16 again",
         ) from error

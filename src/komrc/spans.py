@@ -212,7 +212,7 @@ class Spans:
     ) -> None:
         """Take the spans of an example that surely share a character with this one out of the band.
 
-        Whatever is dropped, a span holds the last character of its first token and the first one of its last.
+        Whatever is dropped, a span has the last character of its first token and the first one of its last.
 
         Args:
             char_start: of the tokens of the example's context.

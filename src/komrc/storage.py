@@ -2,9 +2,9 @@
 
 A file or folder is written to a temporary neighbour, flushed and fsynced file by file, then renamed into
 place, and the parent is fsynced. A folder gets a manifest of sizes and SHA-256 sums, written last. What
-stands there before stays until the new one is complete.
+was at that place stays until the new one is complete.
 
-A temporary is locked by the process that writes it; one that nobody holds was left by a process that was
+A temporary is locked by the process that writes it; one without a lock was left by a process that was
 killed, and the next writer of the same name removes it.
 """
 
@@ -99,7 +99,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         if path.is_dir() and (others := _foreign_files(path)):
             named = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
             raise StorageError(
-                f"holds files that would be lost: {named}",
+                f"contains files that would be lost: {named}",
                 where=str(path),
                 fix="choose another folder, or move them away",
             )
@@ -155,7 +155,7 @@ def _finish(folder: Path) -> None:
     files = {}
     mode = folder.stat().st_mode & 0o666
     for file in _files(folder):
-        file.chmod(mode)  # safetensors writes for the owner's eyes only, whatever the umask says
+        file.chmod(mode)  # safetensors writes for the owner's eyes only, whatever the umask is
         _sync(file)
         name = file.relative_to(folder).as_posix()
         files[name] = {"bytes": file.stat().st_size, "sha256": sha256_file(file)}
@@ -227,7 +227,7 @@ def _lock(descriptor: int) -> None:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn what the system says into a StorageError."""
+    """Turn an error of the system into a StorageError."""
     try:
         yield
     except KomrcError:

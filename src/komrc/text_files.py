@@ -49,7 +49,7 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file", "export the texts first"),
     (b"\x93NUMPY", "a NumPy array", "export the texts first"),
 )
-_IN_ZIP: tuple[tuple[bytes, str, str], ...] = (  # member names, which a ZIP file holds as they are
+_IN_ZIP: tuple[tuple[bytes, str, str], ...] = (  # member names, which are uncompressed in a ZIP file
     (b"word/", ".docx", "a Word document (DOCX)"),
     (b"xl/", ".xlsx", "an Excel workbook (XLSX)"),
     (b"ppt/", ".pptx", "a PowerPoint file (PPTX)"),

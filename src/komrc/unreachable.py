@@ -17,7 +17,7 @@ class Unreachable:
     """Counts of questions, by the first reference answer of each.
 
     ``too_long``: the answer has more than ``max_answer_length`` tokens, up to ``longest``. ``no_window``: no
-    window of ``max_seq_length`` tokens holds it whole. ``unanswerable``: there is no answer, and the settings
+    window of ``max_seq_length`` tokens has all of it. ``unanswerable``: there is no answer, and the settings
     don't allow "no answer".
     """
 
@@ -40,8 +40,8 @@ class Unreachable:
             )
         if self.no_window:
             sentences.append(
-                f"{self.no_window:,} {of} have an answer that no window of {self.max_seq_length} tokens holds"
-                " whole: raise --max-seq-length"
+                f"{self.no_window:,} {of} have an answer that no window of {self.max_seq_length} tokens"
+                " contains whole: raise --max-seq-length"
             )
         if self.unanswerable:
             sentences.append(
@@ -65,7 +65,7 @@ def count_unreachable(
     too_long = longest = no_window = 0
     if windows is not None:
         held = windows.start_position > 0
-        tokens = np.zeros(len(examples), np.int64)  # of the answer; 0 where no window holds it
+        tokens = np.zeros(len(examples), np.int64)  # of the answer; 0 where no window contains it
         lengths = windows.end_position[held] - windows.start_position[held] + 1
         np.maximum.at(tokens, windows.example[held], lengths)
         answered = np.array([bool(e.answers) and not e.is_impossible for e in examples], np.bool_)

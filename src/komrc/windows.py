@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from komrc.tokenization import PairTemplate, ReaderTokenizer
 
 _READINGS = 32  # windows that may hold the same token, at most
-_TEXTS_AT_ONCE = 256  # bounds what the tokenizer library holds: about 100 bytes a token
+_TEXTS_AT_ONCE = 256  # bounds the memory of the tokenizer library: about 100 bytes a token
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +240,7 @@ def _label(windows: Windows, examples: Sequence[Example], texts: list[str]) -> N
     seen = {number: visible(text) for number, text in enumerate(texts)}
     windows = in_visible_text(windows, seen)
     answered = np.array([bool(e.answers) and not e.is_impossible for e in examples], np.bool_)
-    golds = [e.answers[0] for e, there in zip(examples, answered, strict=True) if there]
+    golds = [e.answers[0] for e, has_answer in zip(examples, answered, strict=True) if has_answer]
     context = windows.context[answered]
     sizes = np.fromiter(map(len, texts), np.int64, len(texts)) + 1
     shift = np.cumsum(sizes) - sizes  # lays the contexts on one line, so that one search serves all

@@ -180,7 +180,7 @@ NAN = float("nan")
         (changed("qas", 0, "question", value=...), QA, 'has no "question"'),
         (changed("qas", 0, value=4), QA, "is 4"),
         (changed("qas", 0, "question", value=NAN), f"{QA}.question", "is NaN, which JSON does not have"),
-        (changed("qas", 0, "question", value="\ud800"), f"{QA}.question", "holds half of"),
+        (changed("qas", 0, "question", value="\ud800"), f"{QA}.question", "contains half of"),
     ],
 )  # fmt: skip
 def test_a_damaged_question(tmp_path: Path, damaged: Any, path: str, what: str) -> None:

@@ -203,7 +203,7 @@ def test_training_numbers_missing_ids(tmp_path: Path) -> None:
             {"data": [{"context": "<p>x</p>", "raw_html": "", "qas": [{"id": "1", "answer": {}}] * 9}] * 9},
             "layout of KorQuAD 2.0",
         ),
-        ({"q0": "한빛시", "q1": ""}, "holds no questions"),
+        ({"q0": "한빛시", "q1": ""}, "contains no questions"),
         ([{"id": "1", "text": "x"}], "a list"),
     ],
 )

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForQuestionAnswering
+from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING
 
 from komrc.modeling import SpanReader
+from komrc.modeling.span_reader import FIXED_ATTENTION
 
 SMALL: dict[str, Any] = {
     "vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -97,6 +99,52 @@ def test_other_models_keep_their_attention(kind: str, tmp_path: Path) -> None:
     before = model.attention
     model.attention = "packed"
     assert model.attention == before
+
+
+def test_models_whose_attention_is_fixed_are_named() -> None:
+    """transformers has no public function for it, so the list is compared with its private one."""
+    kinds = [
+        k
+        for value in MODEL_FOR_QUESTION_ANSWERING_MAPPING.values()
+        for k in (value if isinstance(value, tuple) else (value,))
+    ]
+    fixed = {
+        kind.config_class.model_type
+        for kind in kinds
+        if (kind._supports_sdpa or kind._supports_flash_attn) and not kind._can_set_attn_implementation()
+    }
+    assert fixed == set(FIXED_ATTENTION)
+
+
+def test_a_model_with_a_fixed_attention_is_not_packed(tmp_path: Path) -> None:
+    config = AutoConfig.for_model(
+        "falcon", vocab_size=60, hidden_size=16, num_hidden_layers=1, num_attention_heads=2
+    )
+    model = SpanReader(AutoModelForQuestionAnswering.from_config(config), boundary=False).eval()
+    model.attention = "packed"
+    assert not model.packs and model.attention != "packed"
+    ids, mask, _ = windows()
+    assert torch.allclose(model(ids, mask)[0][1, :5], model(ids[1:2, :5], mask[1:2, :5])[0][0], atol=1e-5)
+
+
+def test_another_kernel_is_used_inside_the_context_only(tmp_path: Path) -> None:
+    from transformers import AttentionInterface
+
+    calls = []
+
+    def attend(*arguments: Any, **options: Any) -> Any:
+        calls.append(arguments[0])
+        return AttentionInterface()["sdpa"](*arguments, **options)
+
+    AttentionInterface.register("komrc_test", attend)
+    model = reader(tmp_path, "bert")
+    expected = outputs(model, "sdpa")[0]
+    with model.attending_by("komrc_test"):
+        ids, mask, types = windows()
+        model(ids[:1], mask[:1], types[:1])
+    assert len(calls) == 2
+    assert model.attention == "sdpa" and torch.equal(outputs(model, "sdpa")[0], expected)
+    assert len(calls) == 2
 
 
 def test_attention_dropout_needs_padding(tmp_path: Path) -> None:

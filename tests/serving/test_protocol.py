@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
+import inspect
 import json
 import socket
 import time
 from contextlib import ExitStack
 
 import httpx
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from komrc.serving.protocol import GuardedProtocol
 
 BODY = json.dumps({"inputs": {"question": "언제?", "context": "1443년에."}}).encode()
 HEAD = (
@@ -46,6 +54,25 @@ def drip(program, data, pause=0.05):
             connection.settimeout(10)
             return said + read_all(connection)
     raise AssertionError("the server took every byte")
+
+
+def test_uvicorn_has_the_members_that_a_connection_uses():
+    """uvicorn documents ``http=CLASS``, but not the members of its own class. A missing one is named here."""
+    config = uvicorn.Config(lambda scope: None, log_config=None)
+    loop = asyncio.new_event_loop()
+    try:
+        plain = H11Protocol(config, ServerState(), {}, loop)
+    finally:
+        loop.close()
+    tree = ast.parse(inspect.getsource(GuardedProtocol))
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    stored = {node.attr for node in nodes if isinstance(node.ctx, ast.Store)}
+    used = {node.attr for node in nodes if ast.unparse(node.value) in {"self", "super()"}}
+    used -= stored | {name for name in vars(GuardedProtocol) if not hasattr(H11Protocol, name)}
+    assert {name for name in used if not hasattr(plain, name)} == {"_lingering"} & used
+    cycle = {node.attr for node in nodes if ast.unparse(node.value) == "self.cycle"}
+    missing = [name for name in cycle if f"self.{name} = " not in inspect.getsource(RequestResponseCycle)]
+    assert cycle and not missing
 
 
 def test_dripped_headers_are_cut(program):

@@ -70,7 +70,7 @@ def test_lower_case_beside_a_ready_made_tokenizer_is_not_passed_over(tmp_path: P
 def test_a_folder_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
-    with pytest.raises(ModelError, match=r"holds no tokenizer.*--tokenizer"):
+    with pytest.raises(ModelError, match=r"contains no tokenizer.*--tokenizer"):
         load_tokenizer(tmp_path)
 
 

@@ -99,6 +99,17 @@ def test_questions_about_characters(tokenizer: Any) -> None:
     assert found.char_to_word(9) == 1
 
 
+def test_every_public_way_to_encode_agrees(tokenizer: Any) -> None:
+    text = "한국어 모델을 공유합니다"
+    batch = tokenizer(text, return_offsets_mapping=True)
+    assert tokenizer.encode(text) == batch["input_ids"]
+    assert tokenizer.tokenize(text, add_special_tokens=True) == batch.tokens()
+    targets = tokenizer(text_target=text, return_offsets_mapping=True)
+    assert targets["offset_mapping"] == batch["offset_mapping"]
+    both = tokenizer(text, text_target=text, return_offsets_mapping=True)
+    assert both["labels"] == batch["input_ids"] and both["offset_mapping"] == batch["offset_mapping"]
+
+
 def test_words_given_one_by_one(tokenizer: Any) -> None:
     found = tokenizer(["세종", "대왕은"], is_split_into_words=True, add_special_tokens=False)
     assert found.word_ids() == [0, 1, 1, 1]
@@ -225,7 +236,7 @@ def test_the_module_name_of_2020(kobert_folder: Path, reference: Any) -> None:
     assert json.loads(done.stdout) == [2, *reference.ids("한국어"), 3]
 
 
-@pytest.mark.parametrize(("name", "said"), [(".", "holds neither tokenizer.json"), ("gone", "gone")])
+@pytest.mark.parametrize(("name", "said"), [(".", "contains neither tokenizer.json"), ("gone", "gone")])
 def test_a_folder_without_its_files_is_named(tmp_path: Path, name: str, said: str) -> None:
     from komrc.tokenization.kobert import KoBertTokenizer
 

@@ -150,5 +150,5 @@ def test_nothing_of_transformers_is_needed(kobert_folder: Path, wordpiece: Path)
 
 def test_a_folder_without_a_model_is_called_that(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
-    with pytest.raises(ModelError, match="holds no model"):
+    with pytest.raises(ModelError, match="contains no model"):
         load_tokenizer(tmp_path)

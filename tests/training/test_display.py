@@ -1,39 +1,31 @@
-"""What a run shows on a terminal."""
+"""What a run shows about its steps."""
 
 from __future__ import annotations
 
-import io
 import logging
-import sys
+import types
+from typing import Any
 
 import pytest
 
 pytest.importorskip("torch")
 
-from komrc.training.display import Display
+from komrc.progress import Bars
+from komrc.training.display import ProgressCallback
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+def state(step: int, tokens: int) -> Any:
+    return types.SimpleNamespace(step=step, total_steps=10, tokens_seen=tokens)
 
 
-def test_log_lines_stand_on_lines_of_their_own_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    handler = logging.StreamHandler(terminal)  # as the command line makes it, before there is a bar
-    logging.getLogger().addHandler(handler)
-    try:
-        display = Display()
-        with display.progress:
-            display.add("training", 10)
-            display.progress.refresh()
-            logging.getLogger("komrc").warning("step 1: EM 50.00")
-        logging.getLogger("komrc").warning("afterwards")
-    finally:
-        logging.getLogger().removeHandler(handler)
-    lines = [line.rpartition("\x1b[2K")[2] for line in terminal.getvalue().splitlines()]
-    assert "step 1: EM 50.00" in lines
-    assert lines[-1].endswith("afterwards")
-    assert handler.stream is terminal
+def test_without_a_terminal_loss_and_scores_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    callback = ProgressCallback(Bars(shown=False))
+    with caplog.at_level(logging.INFO):
+        callback.on_start(state(0, 0), None, None)  # type: ignore[arg-type]
+        callback.on_step(state(1, 50))
+        callback.on_log(state(1, 50), {"loss": 1.25, "learning_rate": 5e-5})
+        scores = {"exact_match": 50.0, "f1": 75.0}
+        callback.on_evaluate(state(1, 50), types.SimpleNamespace(scores=scores, seconds=1.0))  # type: ignore[arg-type]
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first.startswith("step 1 of 10: loss 1.2500") and "learning rate 5.00e-05" in first
+    assert second.startswith("step 1: EM 50.00, F1 75.00")

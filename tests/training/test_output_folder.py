@@ -79,7 +79,7 @@ def test_a_model_that_is_read_is_no_output(project: Path, role: str, place: str)
 def test_data_inside_the_output_folder_are_refused(project: Path, role: str) -> None:
     (project / "data.json").write_text("{}")
     value = str(project / "data.json")
-    with pytest.raises(UsageError, match="holds an input"):
+    with pytest.raises(UsageError, match="contains an input"):
         train(
             options(project, overwrite_output_dir=True, **{role: (value,) if role == "train_file" else value})
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from komrc import text_files
 from komrc.cli import reader_options
 from komrc.cli.ask_page import page_of
-from komrc.cli.commands import add_command
+from komrc.cli.commands import Commands, add_command
 from komrc.cli.console import print_json
 from komrc.errors import InputError, UsageError
 from komrc.html import HtmlView, html_answer
@@ -52,7 +52,7 @@ _NO_ANSWER = "지문에 답이 없습니다"
 _ANSWERS_OF_INDEX = 3
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "ask", epilog=EXAMPLES, advice=_ADVICE)
     parser.add_argument("question", metavar="QUESTION", help="the question")

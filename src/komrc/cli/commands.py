@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from typing import Any, Protocol
 
 SUMMARIES = {
     "train": "fine-tune an encoder on KorQuAD-format data, with official EM and F1 while it trains",
@@ -21,6 +22,14 @@ SUMMARIES = {
 }
 
 _ARGUMENTS = re.compile(r"unrecognized arguments|required: [A-Z]")  # messages about words, not about options
+
+
+class Commands(Protocol):
+    """What ``ArgumentParser.add_subparsers`` returns; argparse has no public name for its class."""
+
+    def add_parser(self, name: str, /, *args: Any, **kwargs: Any) -> argparse.ArgumentParser:
+        """Add a command's parser."""
+        ...
 
 
 class Parser(argparse.ArgumentParser):
@@ -48,7 +57,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: Commands,
     name: str,
     *,
     epilog: str,

@@ -37,7 +37,7 @@ def prepared() -> Iterator[None]:
     before = sys.stdin, sys.stdout, sys.stderr
     _occupy_descriptors()
     prepare_output()
-    # The types say that the streams can't be None; a process started with closed ones has None there.
+    # By their types the streams can't be None; a process started with closed ones has None there.
     if sys.stdin is None:
         sys.stdin = _ClosedInput()
     if sys.stdout is None:

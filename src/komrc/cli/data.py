@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from komrc import overwriting, storage
-from komrc.cli.commands import add_command
+from komrc.cli.commands import Commands, add_command
 from komrc.cli.console import print_json
 from komrc.data import Loaded, scan_data
 from komrc.data.fix import fix_data
@@ -74,7 +74,7 @@ KOMRC_KORQUAD_URL is the address of the folder with the files, for korquad-v2.1 
 exit codes: 0 done, 5 the download failed or did not match, 6 the disk is full or can't be written"""
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """``data`` with its own commands."""
     parser = add_command(commands, "data", epilog=_DATA)
     actions = parser.add_subparsers(dest="action", required=True, metavar="lint|fix|get")
@@ -238,13 +238,13 @@ def _rows(
     ]
     if counts.unreadable:
         rows.insert(2, ("unreadable entries", f"{counts.unreadable:,}"))
-    if found := reached.reach:
+    if reach := reached.reach:
         rows += [
             ("tokenizer", args.tokenizer or "the embedded model's"),
-            ("  context, tokens", _spread(found.context_tokens)),
-            ("  unknown tokens", _share(found.unknown_tokens, found.tokens)),
-            ("  answers at token boundaries", _share(found.exact, found.answers)),
-            ("  best possible EM / F1", f"{found.em:.1f} / {found.f1:.1f}"),
+            ("  context, tokens", _spread(reach.context_tokens)),
+            ("  unknown tokens", _share(reach.unknown_tokens, reach.tokens)),
+            ("  answers at token boundaries", _share(reach.exact, reach.answers)),
+            ("  best possible EM / F1", f"{reach.em:.1f} / {reach.f1:.1f}"),
         ]
     rows += [("out of reach", warning) for warning in reached.warnings()]
     return [*rows, ("SHA-256", loaded.sha256)]
@@ -327,16 +327,16 @@ def run_fix(args: argparse.Namespace) -> int:
     except DataError as error:
         problems = (Problem("$", error.what, error.fix or "correct it"),)
     print(f"{args.output}: {len(fixed.changes):,} values corrected, {len(problems):,} problems left")
-    for title, found, kinds in (
+    for title, entries, kinds in (
         ("corrected", fixed.changes, Counter(change.kind for change in fixed.changes).most_common()),
         ("left", problems, kinds_of(problems)),
     ):
         for kind, count in kinds:
             print(f"{title}: {count:,} × {kind}")
-        for entry in found[:PROBLEMS_SHOWN]:
+        for entry in entries[:PROBLEMS_SHOWN]:
             print(f"  {entry}")
-        if len(found) > PROBLEMS_SHOWN:
-            print(f"  … and {len(found) - PROBLEMS_SHOWN:,} more")
+        if len(entries) > PROBLEMS_SHOWN:
+            print(f"  … and {len(entries) - PROBLEMS_SHOWN:,} more")
     return FINDINGS if problems else 0
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from komrc import overwriting, storage
-from komrc.cli.commands import add_command
+from komrc.cli.commands import Commands, add_command
 from komrc.data import load_squad
 from komrc.errors import UsageError, require
 from komrc.metrics import korquad
@@ -43,7 +43,7 @@ _SHOWN = 3  # questions that are shown with their answers, before and after
 _LONG = 3_000  # training questions from which on a CPU is busy for much more than minutes
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the command and its options."""
     parser = add_command(
         commands,
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     logging.basicConfig(format="  %(message)s", level=logging.WARNING)
     logging.getLogger("komrc").setLevel(logging.INFO)
 
-    wide = None if sys.stdout.isatty() else 160  # in a file or a pipe nothing tells how wide lines may be
+    wide = None if sys.stdout.isatty() else 160  # in a file or a pipe the width of lines is unknown
     screen = Console(highlight=False, markup=False, soft_wrap=True, width=wide)
     reader = Reader.load()
     _title(screen, "1. Ask a text: the answer is cut out of it, to the character, or there is none")
@@ -161,11 +161,11 @@ def _pick(folder: Path, name: str | None, words: Sequence[str], flag: str) -> Pa
 
 
 def _prepare(output: Path, passage: str) -> None:
-    """Make the folder a demo's. Raises UsageError where it holds somebody's files, StorageError."""
+    """Make the folder a demo's. Raises UsageError if it contains other files, StorageError."""
     overwriting.refuse_file_name(output, "--output")
     used = output.is_dir() and any(path.name[0] != "." for path in output.iterdir())
     if used and not (output / PASSAGE).exists():
-        what = "the folder holds files that no demo wrote"
+        what = "the folder contains files that no demo wrote"
         raise UsageError(what, where=str(output), fix="choose another --output")
     storage.write_text(output / PASSAGE, passage + "\n")
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from komrc.cli.commands import add_command
+from komrc.cli.commands import Commands, add_command
 from komrc.cli.console import print_json
 from komrc.errors import EngineError
 from komrc.types import ENGINES
@@ -24,7 +24,7 @@ package is missing, or an engine does not work
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(
         commands,
@@ -46,29 +46,29 @@ def run(args: argparse.Namespace) -> int:
     """Print what was found; returns 8 where something does not work."""
     from komrc.diagnosis import diagnose
 
-    found = diagnose(args.model, args.engine)
+    report = diagnose(args.model, args.engine)
     if args.json:
-        print_json(found)
+        print_json(report)
     else:
-        print("\n".join(_lines(found)))
-    return EngineError.exit_code if found["problems"] else 0
+        print("\n".join(_lines(report)))
+    return EngineError.exit_code if report["problems"] else 0
 
 
-def _lines(found: Mapping[str, Any]) -> Iterator[str]:
-    processor, model, engine = found["processor"], found["model"], found["engine"]
-    yield f"KoMRC {found['komrc']}, {found['python']}, {found['system']} {processor['architecture']}"
+def _lines(report: Mapping[str, Any]) -> Iterator[str]:
+    processor, model, engine = report["processor"], report["model"], report["engine"]
+    yield f"KoMRC {report['komrc']}, {report['python']}, {report['system']} {processor['architecture']}"
     yield f"processor   {processor['name']}"
     yield f"            {processor['cores']} cores, {processor['threads']} threads for an engine"
     yield f"            {', '.join(processor['features']) or 'features unknown'}"
-    yield "memory      " + ", ".join(f"{size} GiB {what}" for what, size in found["memory_gib"].items())
-    yield f"GPU         {'; '.join(found['gpus']) or 'none that nvidia-smi names'}"
-    for name, value in found["variables"].items():
+    yield "memory      " + ", ".join(f"{size} GiB {what}" for what, size in report["memory_gib"].items())
+    yield f"GPU         {'; '.join(report['gpus']) or 'none that nvidia-smi names'}"
+    for name, value in report["variables"].items():
         yield f"variable    {name}={value}"
 
     yield "\ninstalled"
-    yield from _wrapped([f"{name} {version}" for name, version in found["packages"].items()])
+    yield from _wrapped([f"{name} {version}" for name, version in report["packages"].items()])
     yield "\nextras"
-    for name, extra in found["extras"].items():
+    for name, extra in report["extras"].items():
         state = (
             f"missing {', '.join(extra['missing'])}: {extra['install']}" if extra["missing"] else "installed"
         )
@@ -80,16 +80,16 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     for other in engine["faster"]:
         steps = "; ".join(other["steps"]) or f"--engine {other['engine']}"
         yield f"            {other['engine']} is {other['times']} times as fast at KoBERT's size: {steps}"
-    if found["gpu_advice"]:
-        yield f"            {found['gpu_advice']}"
-    if not engine["faster"] and not found["gpus"]:
+    if report["gpu_advice"]:
+        yield f"            {report['gpu_advice']}"
+    if not engine["faster"] and not report["gpus"]:
         yield "            no engine was measured as faster on such a processor"
-    if "answer" in found["trial"]:
+    if "answer" in report["trial"]:
         yield (
-            f"trial       loaded in {found['trial']['load_seconds']:.2f} s, "
-            f"answered {found['trial']['answer']!r} in {found['trial']['answer_seconds']:.3f} s"
+            f"trial       loaded in {report['trial']['load_seconds']:.2f} s, "
+            f"answered {report['trial']['answer']!r} in {report['trial']['answer_seconds']:.3f} s"
         )
-    for problem in found["problems"]:
+    for problem in report["problems"]:
         yield f"PROBLEM     {problem}"
 
 

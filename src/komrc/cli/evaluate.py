@@ -10,7 +10,7 @@ from pathlib import Path
 
 from komrc import evaluation
 from komrc.cli import reader_options
-from komrc.cli.commands import add_command
+from komrc.cli.commands import Commands, add_command
 from komrc.data import EVALUATING, SCORING, read_data
 from komrc.errors import UsageError
 from komrc.metrics import korquad2
@@ -39,7 +39,7 @@ Neither offsets nor titles are checked: every question that the official script 
 _NAMED = 20  # questions without a prediction
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "evaluate", epilog=EXAMPLES, more="The scores are JSON on stdout.")
     parser.add_argument(

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from komrc.cli import reader_options
-from komrc.cli.commands import add_command
+from komrc.cli.commands import Commands, add_command
 from komrc.errors import require
 
 EXAMPLES = """\
@@ -22,7 +22,7 @@ The bundled sample has few questions; give a larger file for a reliable figure. 
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "export", epilog=EXAMPLES, more="The engines that run ONNX need no torch.")
     parser.add_argument(

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from komrc.cli.commands import add_command
+from komrc.cli.commands import Commands, add_command
 from komrc.cli.console import print_json
 from komrc.errors import DataError, UsageError
 
@@ -32,7 +32,7 @@ The summary on stdout is one JSON object with the numbers of documents.
 _ADVICE = "Give the files and a new folder: komrc index FILE_OR_FOLDER --output my.index"
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "index", epilog=EXAMPLES, advice=_ADVICE)
     parser.add_argument(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from komrc import overwriting
 from komrc.cli import reader_options
-from komrc.cli.commands import add_command
+from komrc.cli.commands import Commands, add_command
 from komrc.errors import UsageError
 from komrc.types import ENGINES
 
@@ -49,7 +49,7 @@ _FILES = (".json", ".jsonl", ".ndjson")
 _NOT_WRITTEN = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".parquet", ".html", ".gz", ".zip")
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "predict", epilog=EXAMPLES)
     parser.add_argument("--data", required=True, nargs="+", metavar="FILE", help="the questions")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def add_arguments(
     parser: argparse.ArgumentParser, *, more_engines: Sequence[str] = (), more: str = ""
 ) -> None:
-    """--model, --engine, --trim-particles and ``add_model_arguments``; ``more`` is what the help says
+    """--model, --engine, --trim-particles and ``add_model_arguments``; ``more`` is added to the help
     of ``more_engines``."""
     parser.add_argument(
         "--model", metavar="MODEL", help="model folder or hub id (default: the model that KoMRC carries)"
@@ -47,7 +47,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model-type",
         metavar="TYPE",
-        help="what the model is: kobert, bert, electra, … (default: as its config.json says)",
+        help="what the model is: kobert, bert, electra, … (default: as in its config.json)",
     )
     parser.add_argument(
         "--max-seq-length",

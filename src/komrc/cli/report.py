@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from komrc import evaluation, overwriting, storage
-from komrc.cli.commands import add_command
+from komrc.cli.commands import Commands, add_command
 from komrc.cli.console import print_json
 from komrc.config import ReaderConfig
 from komrc.data import REPORTING, read_data
@@ -26,7 +26,7 @@ The page is one file in Korean and English. It needs no network. --json writes t
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(
         commands,

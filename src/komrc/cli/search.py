@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from komrc.cli.commands import add_command
+from komrc.cli.commands import Commands, add_command
 from komrc.cli.console import print_json
 from komrc.cli.reader_options import positive
 
@@ -28,7 +28,7 @@ character. The page is empty if the format has no pages.
 _ADVICE = 'Put the question in quotation marks: komrc search "연차 신청 기한" --index FOLDER'
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "search", epilog=EXAMPLES, advice=_ADVICE)
     parser.add_argument("question", metavar="QUESTION", help="a question, or words to search for")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from komrc.cli.commands import add_command
+from komrc.cli.commands import Commands, add_command
 from komrc.errors import UsageError, require
 from komrc.options import add_arguments, collect
 from komrc.serving.options import ServeOptions
@@ -24,7 +24,7 @@ wins. Ctrl-C or SIGTERM ends the server once all accepted requests are answered 
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the command."""
     parser = add_command(commands, "serve", epilog=_EXAMPLES, more="The page is at /, the API at /docs.")
     add_arguments(parser, ServeOptions)

@@ -6,7 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from komrc.cli.commands import add_command
+from komrc.cli.commands import Commands, add_command
 from komrc.training.options import add_options, build_options, need_packages
 
 _EXAMPLES = """\
@@ -28,7 +28,7 @@ Attention dropout is 0 by default (change it with --attention-dropout 0.1): it h
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Add the command and its options."""
     parser = add_command(commands, "train", epilog=_EXAMPLES)
     parser.add_argument("--config", type=Path, metavar="FILE.yaml", help="take options from this file")

@@ -102,7 +102,7 @@ def parse(argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, Traini
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Do what the flags say; returns the exit code. Raises KomrcError."""
+    """Run what the flags ask for; returns the exit code. Raises KomrcError."""
     args, options = parse(argv)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("komrc").setLevel(logging.DEBUG if args.verbose_logging else logging.INFO)

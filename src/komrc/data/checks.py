@@ -96,7 +96,7 @@ class Checker:
             checked = self.needs.strict_json and in_json
             if checked or not isinstance(value, str) or not has_lone_surrogate(value):
                 return value
-            self.add(path, key, "holds half of a surrogate pair", "write the whole character", name)
+            self.add(path, key, "contains half of a surrogate pair", "write the whole character", name)
         elif not isinstance(value, NotANumber) or not self.needs.strict_json:
             what = f"is {value.name}" if isinstance(value, NotANumber) else f"is {describe_value(value)}"
             self.add(path, key, what, f"make it {_KINDS[kind]}", name)
@@ -179,7 +179,7 @@ class Checker:
             self.add(path, key, "is empty", "give every question an id of its own")
             return None
         if has_lone_surrogate(value):
-            self.add(path, key, "holds half of a surrogate pair", "write the whole character")
+            self.add(path, key, "contains half of a surrogate pair", "write the whole character")
             return None
         if self.needs.unique_ids:
             if value in self.seen:
@@ -277,8 +277,8 @@ def _placed(text: str, start: object, context: str) -> Gold:
     at = start if type(start) is int else 0
     if at >= 0 and context.startswith(text, at):
         return Gold(text, at)
-    found = nearest_place(text, at, context)
-    return Gold(text, found if found is not None else min(max(at, 0), max(0, len(context) - len(text))))
+    place = nearest_place(text, at, context)
+    return Gold(text, place if place is not None else min(max(at, 0), max(0, len(context) - len(text))))
 
 
 def nearest_place(text: str, start: int, context: str) -> int | None:
@@ -291,19 +291,21 @@ def nearest_place(text: str, start: int, context: str) -> int | None:
 def _explain_place(text: str, start: int, context: str) -> tuple[str, str]:
     """Why an answer is not at its offset, and what to do."""
     if 0 <= start < len(context):
-        there = f"the context has {shorten(context[start : start + len(text)])} there, not {shorten(text)}"
+        difference = (
+            f"the context has {shorten(context[start : start + len(text)])} difference, not {shorten(text)}"
+        )
     else:
-        there = f"the context has {len(context)} characters, and the answer is {shorten(text)}"
+        difference = f"the context has {len(context)} characters, and the answer is {shorten(text)}"
     nearest = nearest_place(text, start, context)
     if nearest is not None:
         count = context.count(text)
-        often = f" ({count} places hold that text)" if count > 1 else ""
+        often = f" ({count} places contain that text)" if count > 1 else ""
         fix = f"the nearest place with that text is {nearest}{often}"
     elif unicodedata.normalize("NFC", text) in unicodedata.normalize("NFC", context):
         fix = "the text occurs in the context in another Unicode form (NFC, NFD): copy it from there"
     else:
         fix = "the text does not occur in the context: copy it from there"
-    return f"is {start}: {there}", fix
+    return f"is {start}: {difference}", fix
 
 
 def number_missing_ids(examples: Sequence[Example]) -> list[Example]:

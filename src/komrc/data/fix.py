@@ -219,7 +219,7 @@ class _Answer:
     """An answer within a document: where its text and its start are kept."""
 
     path: str
-    texts: Any  # the object or list that holds the text under text_key
+    texts: Any  # the object or list that contains the text under text_key
     text_key: str | int
     starts: Any  # None where no start can be kept
     start_key: str | int

@@ -56,7 +56,7 @@ def from_dataset(
             scan = Scan.of(_LABELLED if {"answers", "answer"} & values.keys() else _QUESTIONS_ONLY)
         scan.row({name: value for name, value in values.items() if value is not None}, where)
     if scan is None:
-        raise DataError("holds no rows", where=_WHERE, fix="give a dataset with at least one row")
+        raise DataError("contains no rows", where=_WHERE, fix="give a dataset with at least one row")
     refuse_problems(
         _WHERE,
         tuple(scan.check.problems),

@@ -22,14 +22,14 @@ def refuse_other(value: object, where: str) -> None:
         return
     if is_predictions(value):
         raise DataError(
-            "is an object of texts by id, as predictions are, and holds no questions",
+            "is an object of texts by id, as predictions are, and contains no questions",
             where=where,
             fix="give a data file (for evaluate and report it comes first, then the predictions), and write"
             " outputs outside of the data folder",
         )
     if ("shards" in value and "identity" in value) or set(value) == {"format", "files"}:
         raise DataError(
-            "belongs to a folder of answers that komrc predict wrote, and holds no questions",
+            "belongs to a folder of answers that komrc predict wrote, and contains no questions",
             where=where,
             fix="write the output outside of the data folder",
         )

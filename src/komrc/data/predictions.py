@@ -95,7 +95,7 @@ def _shards(folder: Path) -> list[Path]:
 def _object(value: Any, where: str) -> dict[str, str]:
     if isinstance(value, dict) and isinstance(value.get("data"), list):
         raise DataError(
-            "holds questions, not predictions",
+            "contains questions, not predictions",
             where=where,
             fix="give the data file first, then the predictions",
         )
@@ -103,7 +103,7 @@ def _object(value: Any, where: str) -> dict[str, str]:
         return {str(value["id"]): str(value["text"])}  # one line
     if not isinstance(value, dict):
         raise DataError(
-            f"holds a JSON {type(value).__name__}, not an object of answers", where=where, fix=_FORM
+            f"contains a JSON {type(value).__name__}, not an object of answers", where=where, fix=_FORM
         )
     wrong = [key for key, text in value.items() if not isinstance(text, str)]
     if wrong:
@@ -122,7 +122,7 @@ def _rows(table: tables.Table, where: str) -> Iterator[tuple[str, str]]:
         name, text = row.get("id"), row.get("text")
         if "question" in row and text is None:
             raise DataError(
-                "holds questions, not predictions",
+                "contains questions, not predictions",
                 where=where,
                 fix="give the data file first, then the predictions",
             )

@@ -25,7 +25,7 @@ _NAMED = 20  # questions left out that the log names
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a file holds. ``questions == kept + left_out`` always.
+    """What a file contains. ``questions == kept + left_out`` always.
 
     ``unreadable`` counts articles, paragraphs and lists so damaged that nobody can count their questions.
     A table has no articles; its paragraphs are runs of rows with the same context.
@@ -72,7 +72,7 @@ def read_data(
             UTF-8, or UTF-16 with a byte order mark. Each may be compressed with gzip.
         skip_invalid: leave out questions with a defect, and log how many and which, instead of raising.
         max_bytes: a larger file is refused before it is read; by default what the variable
-            KOMRC_MAX_DATA_BYTES says, or 1 GiB.
+            KOMRC_MAX_DATA_BYTES, or 1 GiB.
 
     Raises:
         DataError: with every problem found; also with ``skip_invalid`` where nothing usable is left.
@@ -110,9 +110,9 @@ def refuse_problems(
     if skip_invalid and kept:
         log_left_out(where, left_out, questions)
         return
-    found = f"{len(problems):,} problem{'s' if len(problems) > 1 else ''}"
+    count = f"{len(problems):,} problem{'s' if len(problems) > 1 else ''}"
     raise DataError(
-        f"{found}; {kept} of {questions} questions are usable", where=where, fix=fix, problems=problems
+        f"{count}; {kept} of {questions} questions are usable", where=where, fix=fix, problems=problems
     )
 
 
@@ -199,15 +199,15 @@ def _scan_table(table: tables.Table, name: str, needs: Needs) -> Scan:
             refuse_prediction_row(row, name)
             scan.row(row, where)
     if not scan.examples and not scan.left_out:
-        raise DataError("holds no question", where=name, fix=table.form)
+        raise DataError("contains no question", where=name, fix=table.form)
     return scan
 
 
 def refuse_prediction_row(row: dict[str, Any], name: str) -> None:
-    """Raises DataError, one for the whole file, where a table holds answers instead of questions."""
+    """Raises DataError, one for the whole file, where a table contains answers instead of questions."""
     if layouts.is_prediction_row(row):
         raise DataError(
-            "holds answers that komrc predict wrote, not questions",
+            "contains answers that komrc predict wrote, not questions",
             where=name,
             fix="give the questions; write outputs outside of the data folder",
         )

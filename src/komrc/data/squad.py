@@ -59,7 +59,7 @@ class Scan:
                 self.articles += 1
                 self._article(entry, path)
         if not self.examples and not self.left_out and not self.check.problems:
-            self.check.add("$", "data", "holds no questions", "give a file with questions")
+            self.check.add("$", "data", "contains no questions", "give a file with questions")
 
     def row(self, row: dict[str, Any], path: str) -> None:
         """A question of the flat layout."""
@@ -70,7 +70,7 @@ class Scan:
         self._question(row, path, context, self.check.title(row, path))
 
     def refused(self, problem: Problem) -> None:
-        """A line or row of a table that holds no object."""
+        """A line or row of a table that contains no object."""
         self.check.problems.append(problem)
         self.left_out.append(problem.path)
 

@@ -44,7 +44,7 @@ class NotANumber:
 
 
 class RepeatedKeys(dict[str, Any]):
-    """An object that names a key twice; holds the last value of each."""
+    """An object that names a key twice; contains the last value of each."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -73,7 +73,7 @@ def decode(raw: bytes, where: str) -> str:
     """The text of a data file. Raises DataError."""
     text = text_files.decode(raw, where=where, error=DataError)
     if not text.strip():
-        raise DataError("is empty", where=where, fix="give a data file that holds questions")
+        raise DataError("is empty", where=where, fix="give a data file that contains questions")
     return text
 
 
@@ -131,7 +131,7 @@ def parse(text: str, where: str) -> tuple[Any, dict[str, Problem]]:
     except RecursionError:
         fail("is nested too deeply to be a data file", "give a file in the KorQuAD format")
     except ValueError:  # Python refuses integers of thousands of digits
-        fail("holds a whole number of thousands of digits", "correct the number")
+        fail("contains a whole number of thousands of digits", "correct the number")
     # An escape is the only way to bring a lone surrogate into decoded text.
     escapes = _SURROGATE_ESCAPE.search(text) is not None
     problems = {problem.path: problem for problem in _oddities(value)} if odd or escapes else {}
@@ -183,7 +183,7 @@ def read_bytes(path: str | Path, *, max_bytes: int | None = None) -> bytes:
 
 
 def has_lone_surrogate(text: str) -> bool:
-    """Whether the text holds half of a surrogate pair, which UTF-8 can't encode."""
+    """Whether the text contains half of a surrogate pair, which UTF-8 can't encode."""
     return _SURROGATE.search(text) is not None
 
 
@@ -230,7 +230,7 @@ def _oddities(root: object) -> Iterator[Problem]:
             yield Problem(path, f"is {value.name}, which JSON does not have", "give a number")
         elif isinstance(value, str):
             if has_lone_surrogate(value):
-                yield Problem(path, "holds half of a surrogate pair", "write the whole character")
+                yield Problem(path, "contains half of a surrogate pair", "write the whole character")
         elif isinstance(value, list):
             stack.extend((path, i, value[i]) for i in range(len(value) - 1, -1, -1))
         elif isinstance(value, dict):
@@ -242,6 +242,6 @@ def _oddities(root: object) -> Iterator[Problem]:
             for key in value:
                 if has_lone_surrogate(key):
                     yield Problem(
-                        child_path(path, key), "its name holds half of a surrogate pair", "rename it"
+                        child_path(path, key), "its name contains half of a surrogate pair", "rename it"
                     )
             stack.extend((path, key, value[key]) for key in reversed(value))

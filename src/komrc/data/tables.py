@@ -76,7 +76,7 @@ def is_table(name: str) -> bool:
 
 
 def table(name: str, open_file: Open, columns: Sequence[str]) -> Table:
-    """The table of a file whose name :func:`is_table` knows.
+    """The table of a file whose name :func:`is_table` accepts.
 
     Args:
         open_file: opens the file as plain bytes: unpacked, and in UTF-8 unless it is Parquet.
@@ -109,8 +109,8 @@ def plain(name: str, open_file: Open) -> Iterator[Open]:
             with plain(name, lambda: path.open("rb")) as unpacked:
                 yield unpacked
         return
-    if (found := text_files.binary_format(head, name)) and not expected:
-        raise DataError(f"is {found.name}, not a data file of text", where=name, fix=found.fix)
+    if (binary := text_files.binary_format(head, name)) and not expected:
+        raise DataError(f"is {binary.name}, not a data file of text", where=name, fix=binary.fix)
     encoding = text_files.marked_encoding(head)
     if encoding is None or suffix_of(name) in PARQUET:
         yield open_file

@@ -133,9 +133,9 @@ def _by_content(path: Path, head: bytes, named: Kind | None, limits: Limits) -> 
 def _refuse_binary(path: Path, head: bytes) -> None:
     if head.startswith(b"HWP Document File"):
         raise DataError("is an HWP document of version 3", fix="save it as HWPX or HWP 5")
-    if found := text_files.binary_format(head, path.name):
-        is_archive = found.fix.startswith("unpack")
-        raise _archive(found.name) if is_archive else DataError(f"is {found.name}", fix=found.fix)
+    if binary := text_files.binary_format(head, path.name):
+        is_archive = binary.fix.startswith("unpack")
+        raise _archive(binary.name) if is_archive else DataError(f"is {binary.name}", fix=binary.fix)
 
 
 def _in_zip(path: Path, named: Kind | None, limits: Limits) -> Kind:

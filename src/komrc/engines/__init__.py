@@ -21,7 +21,7 @@ _MAX_ABS_LOGIT = 1e34  # sums and quotients of smaller ones stay within float32
 class Batch:
     """B windows, one after the other without padding; T = indptr[-1] tokens.
 
-    ``token_type_ids`` are zeros where the tokenizer knows no types; a model without types ignores them.
+    ``token_type_ids`` are zeros if the tokenizer has no types; a model without types ignores them.
     """
 
     input_ids: NDArray[np.int64]  # [T]

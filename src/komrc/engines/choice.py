@@ -132,12 +132,12 @@ def choose(around: Circumstances) -> Choice:
 def faster(around: Circumstances, chosen: ChosenEngine) -> list[Faster]:
     """Engines that this processor suits and that were clearly faster than ``chosen``, the fastest first."""
     speeds = around.speeds
-    found = [
+    engines = [
         Faster(engine, round(speed / speeds[chosen], 1), around.missing(engine))
         for engine, speed in speeds.items()
         if around.computes(engine) and speed >= _WORTH_IT * speeds[chosen]
     ]
-    return sorted(found, key=lambda other: -other.times)
+    return sorted(engines, key=lambda other: -other.times)
 
 
 def _installed(package: str) -> bool:

@@ -28,15 +28,15 @@ def load_engine(
     device: Any = None,
     dtype: Any = None,
 ) -> Engine:
-    """The engine for a model folder; the log says which one "auto" took.
+    """The engine for a model folder; the log names the one that "auto" chose.
 
     Args:
-        model_type: what the model must be, for the torch engine; None takes what the folder says.
+        model_type: what the model must be, for the torch engine; None: the type in the folder.
         device: where to compute, such as "cpu", "cuda:1", 1 (that GPU), -1 (CPU) or a torch.device. Others
             than the CPU need the torch engine, which "auto" then takes. None: a GPU where the torch engine
             finds one.
         dtype: "float32", "bfloat16" or torch's own, for the torch engine, which "auto" then takes. None: what
-            the engine's name says.
+            the engine's name means.
 
     Raises UsageError for another name, device or dtype, EngineError where the engine's library or its files
     are missing, ModelError for a damaged model.
@@ -52,17 +52,17 @@ def load_engine(
             where="device",
             fix='use engine="torch", or leave device out',
         )
-    found: Engine
+    loaded: Engine
     match chosen:
         case "onnx" | "onnx-int8":
-            found = OnnxEngine.load(folder, chosen)
+            loaded = OnnxEngine.load(folder, chosen)
         case "openvino" | "openvino-bf16":
-            found = _openvino(folder, chosen)
+            loaded = _openvino(folder, chosen)
         case _:
-            found = _torch(folder, chosen, model_type, place)
+            loaded = _torch(folder, chosen, model_type, place)
     if engine == "auto":
-        logger.info("%s: engine %s (%s)", folder, found.name, reason)
-    return found
+        logger.info("%s: engine %s (%s)", folder, loaded.name, reason)
+    return loaded
 
 
 def chosen_engine(folder: Path, engine: EngineName = "auto") -> tuple[ChosenEngine, str]:

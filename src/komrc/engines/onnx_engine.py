@@ -48,7 +48,7 @@ class OnnxEngine:
             with a boundary head, ``drop_front``, ``drop_back`` [B, L, 8].
         name: "onnx" or "onnx-int8".
         pad_id: fills windows up to a microbatch's longest, where the graph takes a mask.
-        threads: of all runs together; None: as OMP_NUM_THREADS says, or one for each core that the process
+        threads: of all runs together; None: as many as OMP_NUM_THREADS, or one for each core that the process
             may use.
 
     Raises EngineError where ONNX Runtime can't load the graph, ModelError where the weights beside it are
@@ -72,14 +72,14 @@ class OnnxEngine:
         self.name: str = name
         self.inputs = frozenset(item.name for item in self.session.get_inputs())
         self.masked = "attention_mask" in self.inputs
-        found = [item.name for item in self.session.get_outputs()]
-        if "input_ids" not in self.inputs or not {"start", "end"} <= set(found):
+        graph_outputs = [item.name for item in self.session.get_outputs()]
+        if "input_ids" not in self.inputs or not {"start", "end"} <= set(graph_outputs):
             raise EngineError(
                 "the graph is not a KoMRC export",
                 where=str(path),
                 fix="export the model again with `komrc export`",
             )
-        self.outputs = [output for output in OUTPUTS if output in found]
+        self.outputs = [output for output in OUTPUTS if output in graph_outputs]
 
     @classmethod
     def load(
@@ -175,8 +175,8 @@ def _session(path: Path, threads: int) -> InferenceSession:
 
 def _identity(path: Path) -> list[tuple[int, int, int]]:
     """What distinguishes a graph and its weights from others of the same names."""
-    found = [file.stat() for file in (path, path.parent / WEIGHTS) if file.is_file()]
-    return [(status.st_ino, status.st_size, status.st_mtime_ns) for status in found]
+    statuses = [file.stat() for file in (path, path.parent / WEIGHTS) if file.is_file()]
+    return [(status.st_ino, status.st_size, status.st_mtime_ns) for status in statuses]
 
 
 def _check_weights(folder: Path, metadata: dict[str, str]) -> None:
@@ -194,7 +194,7 @@ def _check_weights(folder: Path, metadata: dict[str, str]) -> None:
 
 
 def usable_cores() -> int:
-    """Threads for one run: what OMP_NUM_THREADS says, as to torch; else the cores that the process may use.
+    """Threads for one run: OMP_NUM_THREADS, as for torch; else the cores that the process may use.
 
     A container may see 64 cores and be given the time of two: 64 threads would wait most of the time.
     """

@@ -24,7 +24,7 @@ class OpenVinoEngine:
     Args:
         path: the graph, as for OnnxEngine.
         name: "openvino", or "openvino-bf16" for products in bfloat16 (float32 where the processor has none).
-        threads: windows at a time; None: as OMP_NUM_THREADS says, or one for each core.
+        threads: windows at a time; None: as many as OMP_NUM_THREADS, or one for each core.
         config: the model's config.json. OpenVINO reads zeros where a table has no such row, so its limits
             are checked here.
 

@@ -2,13 +2,12 @@
 
 torch.onnx writes the graph with ONNX Runtime's attention operator in the place of the model's own; ONNX
 Runtime's transformer optimizer fuses the rest. For int8, linear layers and embedding tables are then
-quantized as ``exporting.int8_nodes`` says.
+quantized as in ``exporting.int8_nodes``.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,15 +16,17 @@ from typing import Literal
 from komrc import overwriting
 from komrc.config import Provenance, ReaderConfig
 from komrc.data import load_squad
-from komrc.errors import ModelError, UsageError, require
+from komrc.errors import UsageError, require
 from komrc.exporting import check, trace
 from komrc.exporting.int8_nodes import OPSET
 from komrc.exporting.quantize import quantize_graph
 from komrc.modeling import SpanReader
 from komrc.models import checks, hub
-from komrc.models.files import CARD, CONFIG, GRAPHS, TOKENIZER_CONFIG, TOKENIZER_JSON
+from komrc.models.files import CONFIG, GRAPHS
+from komrc.models.writing import copy_files, read_card, write_model
 from komrc.storage import replacing_folder
-from komrc.tokenization import ReaderTokenizer, check_fit, load_tokenizer
+from komrc.tokenization import check_fit, load_tokenizer
+from komrc.tokenization.saving import convert_tokenizer
 
 _COMPARED = 64  # questions whose logits are compared; torch is slow
 
@@ -64,7 +65,7 @@ def export(
         quantize: "int8", or None for fp32.
         data: KorQuAD-format questions to check it on; None: the sample that the package carries.
         max_em_drop: points of EM that int8 may lose against fp32.
-        model_type: what the model must be; None takes what the folder says.
+        model_type: what the model must be; None: the type in the folder.
         lengths: settings such as max_seq_length to check and write in place of the folder's.
         say: called with a line about each step.
 
@@ -91,15 +92,14 @@ def export(
         tokenizer_sha256=tokenizer.fingerprint,
     )
     with replacing_folder(output) as folder:
-        _write_companions(source, folder, tokenizer)
-        config.save(folder, provenance)
-        graph = folder / GRAPHS["onnx"]
-        say(f"tracing the model (ONNX opset {OPSET})")
-        trace.write_graph(reader, graph)
-        say("fusing operators")
-        trace.optimize(
-            graph, heads=_number(reader, "num_attention_heads"), hidden=_number(reader, "hidden_size")
+        write_model(
+            folder,
+            tokenizer=lambda place: convert_tokenizer(tokenizer, source, place),
+            settings=lambda place: config.save(place, provenance),
+            weights=lambda place: _write_graph(reader, source, place, say),
+            card=read_card(source),
         )
+        graph = folder / GRAPHS["onnx"]
         compared = [example for example in examples if example.context.strip()][:_COMPARED]
         say(f"comparing logits and answers with torch on {len(compared)} questions")
         difference = check.compare(reader, graph, compared, tokenizer, config)
@@ -129,14 +129,11 @@ def _number(reader: SpanReader, name: str) -> int:
     return int(getattr(reader.config, name, 0) or 0)  # transformers maps DistilBERT's names, too
 
 
-def _write_companions(source: Path, folder: Path, tokenizer: ReaderTokenizer) -> None:
-    for name in (CONFIG, TOKENIZER_CONFIG, CARD):
-        if (source / name).is_file():
-            shutil.copyfile(source / name, folder / name)
-    tokenizer.backend.save(str(folder / TOKENIZER_JSON))
-    if load_tokenizer(folder).fingerprint != tokenizer.fingerprint:
-        raise ModelError(
-            "the tokenizer reads differently after it was saved",
-            where=str(source),
-            fix="save a tokenizer.json into the model folder first",
-        )
+def _write_graph(reader: SpanReader, source: Path, folder: Path, say: Callable[[str], None]) -> None:
+    """Write config.json as it is in ``source``, and the fp32 graph."""
+    copy_files(source, folder, [CONFIG])
+    graph = folder / GRAPHS["onnx"]
+    say(f"tracing the model (ONNX opset {OPSET})")
+    trace.write_graph(reader, graph)
+    say("fusing operators")
+    trace.optimize(graph, heads=_number(reader, "num_attention_heads"), hidden=_number(reader, "hidden_size"))

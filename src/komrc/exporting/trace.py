@@ -43,8 +43,9 @@ def write_graph(reader: SpanReader, path: Path) -> None:
         inputs.append(torch.zeros_like(ids))
     outputs = ["start", "end"] + (["drop_front", "drop_back"] if reader.boundary is not None else [])
     traced = _Traced(reader.eval())
+    _register_attention()
     try:
-        with _quiet(), _exportable_attention(reader), torch.inference_mode():
+        with _quiet(), reader.attending_by(_ATTENTION), torch.inference_mode():
             program = torch.onnx.export(
                 traced,
                 tuple(inputs),
@@ -65,22 +66,12 @@ def write_graph(reader: SpanReader, path: Path) -> None:
     program.save(str(path), external_data=False)
 
 
-@contextlib.contextmanager
-def _exportable_attention(reader: SpanReader) -> Iterator[None]:
-    """Within it, the model's attention is ONNX Runtime's operator, where the model lets it be chosen."""
+def _register_attention() -> None:
+    """Register ONNX Runtime's attention operator as a kernel of transformers."""
     from transformers import AttentionInterface, AttentionMaskInterface
 
     AttentionInterface.register(_ATTENTION, _attention)
     AttentionMaskInterface.register(_ATTENTION, _attention_bias)
-    configs: list[Any] = [reader.config, reader.qa.base_model.config]
-    before = [config._attn_implementation for config in configs]
-    try:
-        for config in configs:
-            config._attn_implementation = _ATTENTION if reader.qa._supports_sdpa else "eager"
-        yield
-    finally:
-        for config, kernel in zip(configs, before, strict=True):
-            config._attn_implementation = kernel
 
 
 def _attention(  # noqa: PLR0917 -- called by transformers, in this order

@@ -45,7 +45,9 @@ def marker_ids(tokenizer: ReaderTokenizer) -> dict[str, int]:
         encodings = tokenizer.encode_many(list(_RARE_SYMBOLS))
         # A SentencePiece vocabulary may have a token for the beginning of the word in front of it.
         single = [
-            found.ids[-1] for found in encodings if all(start == end for start, end in found.offsets[:-1])
+            encoding.ids[-1]
+            for encoding in encodings
+            if all(start == end for start, end in encoding.offsets[:-1])
         ]
         rows += [row for row in dict.fromkeys(single) if row not in tokenizer.unknown_ids]
     if len(rows) < len(MARKERS):

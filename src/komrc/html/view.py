@@ -62,7 +62,7 @@ _ENDS_LINE = frozenset(
         "hr",
     )
 )
-_WITHDRAWN = frozenset(("s", "strike", "del"))  # text that no longer holds: its tags are read, as text
+_WITHDRAWN = frozenset(("s", "strike", "del"))  # text that is no longer true: its tags are read, as text
 _SPACE = re.compile(r"[ \t\n\f\r]+")
 _MAX_SPAN = 1000  # columns, and rows up to 65,534, as in the HTML standard
 

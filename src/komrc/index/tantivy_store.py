@@ -105,9 +105,9 @@ class TantivyStore:
         if not parts or not searcher.num_docs:
             return []
         limit = min(top_k, searcher.num_docs)
-        found = searcher.search(tantivy.Query.boolean_query(parts), limit, count=False).hits
-        ids = searcher.fast_field_values("passage", [address for _, address in found])
-        return [(int(number or 0), float(score)) for number, (score, _) in zip(ids, found, strict=True)]
+        hits = searcher.search(tantivy.Query.boolean_query(parts), limit, count=False).hits
+        ids = searcher.fast_field_values("passage", [address for _, address in hits])
+        return [(int(number or 0), float(score)) for number, (score, _) in zip(ids, hits, strict=True)]
 
     def document_text(self, document: str) -> str:
         """See ``Store``."""

@@ -70,12 +70,12 @@ def fit_temperature(
 
     Args:
         scores_at: the best answers' scores [N] at a temperature, on held-out data; about 13 calls.
-        correct: [N], whether each best answer is right. A temperature changes no ranking, so this holds
+        correct: [N], whether each best answer is right. A temperature changes no ranking, so this is true
             at any.
         tolerance: relative width at which the search ends.
 
     Returns:
-        A temperature in 0.2..10; 1.0 where all answers are right or all are wrong, which says nothing.
+        A temperature in 0.2..10; 1.0 where all answers are right or all are wrong, which shows nothing.
     """
     if correct.all() or not correct.any():
         return 1.0

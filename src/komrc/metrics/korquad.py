@@ -98,7 +98,7 @@ def score_golds(
         matches += exact
         overlap += partial
     if total == 0:
-        raise DataError("there is no question to score", fix="give a data file that holds questions")
+        raise DataError("there is no question to score", fix="give a data file that contains questions")
     return {"exact_match": 100.0 * matches / total, "f1": 100.0 * overlap / total}
 
 
@@ -145,7 +145,7 @@ def _read_object(path: str | Path) -> dict[str, Any]:
         raise DataError("can't be scored", where=str(path), problems=tuple(document.problems.values()))
     if not isinstance(document.value, dict):
         raise DataError(
-            f"holds a JSON {type(document.value).__name__}, not an object",
+            f"contains a JSON {type(document.value).__name__}, not an object",
             where=str(path),
             fix="the data file comes first, then the predictions",
         )
@@ -169,5 +169,5 @@ def _golds(document: dict[str, Any], where: str) -> Iterator[tuple[str, list[str
         raise DataError(
             f"is not in the KorQuAD format (at {at} or after)",
             where=where,
-            fix="give the data file first, then the predictions; komrc data lint says what is wrong",
+            fix="give the data file first, then the predictions; komrc data lint shows what is wrong",
         ) from error

@@ -1,4 +1,4 @@
-"""Encoders with a span head and a boundary head; the only place that knows Hugging Face's weight names."""
+"""Encoders with a span head and a boundary head; the only place with Hugging Face's weight names."""
 
 from komrc.modeling.span_reader import SpanReader
 

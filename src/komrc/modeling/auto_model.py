@@ -116,7 +116,7 @@ class SpanReaderForQuestionAnswering(PreTrainedModel):  # type: ignore[no-untype
             dtype: of the weights, such as torch.bfloat16; None or "auto": float32.
             options: cache_dir, revision, token and local_files_only, for a hub id.
 
-        A span head that the file lacks is new, and the log says so. Raises HubError, ModelError, UsageError
+        A span head that the file lacks is new, which is logged. Raises HubError, ModelError, UsageError
         for other options.
         """
         folder = _folder(name, options)

@@ -56,26 +56,26 @@ def recognised(architectures: object, weight_names: Callable[[], Iterable[str]])
     return prefixes.pop() if len(prefixes) == 1 else None
 
 
-def agreed_architecture(requested: str | None, found: str | None, where: str) -> str:
-    """The architecture of a checkpoint whose config says ``found`` where a user asked for ``requested``.
+def agreed_architecture(requested: str | None, stated: str | None, where: str) -> str:
+    """The architecture of a checkpoint whose config names ``stated``, if a user asked for ``requested``.
 
     Raises ModelError where they differ, or where nobody names one.
     """
-    if requested is None and found is None:
+    if requested is None and stated is None:
         raise ModelError(
-            "the configuration doesn't name a model_type, and the weights don't tell it",
+            "the configuration doesn't name a model_type, and the weights don't show it",
             where=where,
             fix=f'give one with --model-type, or write it into config.json ("model_type": "bert"); '
             f"possible are {', '.join(known_model_types())}",
         )
-    if requested is None or found is None:
-        return architecture(requested or found or "")
+    if requested is None or stated is None:
+        return architecture(requested or stated or "")
     wanted = architecture(requested)
-    actual = architecture(found)
+    actual = architecture(stated)
     if wanted != actual:
         same = sorted(name for name in known_model_types() if ALIASES.get(name, name) == actual)
         raise ModelError(
-            f"the model is of type {found}, not {requested}",
+            f"the model is of type {stated}, not {requested}",
             where=where,
             fix=f"use --model-type {' or '.join(same)}, or another model",
         )

@@ -1,4 +1,4 @@
-"""Attention over windows that lie one behind the other in one row, so that padding costs nothing.
+"""Attention over windows that follow one another in one row, so that padding costs nothing.
 
 transformers passes the windows' edges through its encoders to the attention, as it does for the flash-attn
 package; the kernel is PyTorch's own, ``torch.nn.attention.varlen``.
@@ -45,7 +45,7 @@ def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,  # noqa: ARG001 -- the edges say it
+    attention_mask: Tensor | None,  # noqa: ARG001 -- the edges contain it
     *,
     cu_seq_lens_q: Tensor,
     max_length_q: int,
@@ -67,7 +67,7 @@ def attend(
 
 
 def register() -> None:
-    """Make the kernel known to transformers."""
+    """Register the kernel in transformers."""
     from transformers import AttentionInterface, AttentionMaskInterface
 
     AttentionInterface.register(KERNEL, attend)

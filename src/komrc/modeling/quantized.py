@@ -48,7 +48,7 @@ def round_int8(weight: Array, *, axis: int) -> tuple[NDArray[np.int8], NDArray[n
 
 
 def quantize(state: Mapping[str, Array]) -> dict[str, Array]:
-    """float16/32 state dict in torch's layout -> tensors as the file holds them."""
+    """float16/32 state dict in torch's layout -> tensors as the file contains them."""
     tensors: dict[str, Array] = {}
     for name, value in state.items():
         weight = np.asarray(value, np.float32)
@@ -63,7 +63,7 @@ def quantize(state: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def dequantize(tensors: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:
-    """Tensors as the file holds them -> float32 state dict in torch's layout."""
+    """Tensors as the file contains them -> float32 state dict in torch's layout."""
     state = {}
     for name, value in tensors.items():
         if name.endswith(SCALE):

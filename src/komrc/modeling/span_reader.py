@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,12 +36,14 @@ _LAYER = re.compile(r"\.(?:layers?|h)\.\d+\.")
 _CUT_NOTHING = 3.0
 _WITH_PICTURES = ("layoutlmv2", "lxmert")
 _NO_LIMIT = 1 << 30  # of positions: they are relative
+# Models whose attention is a class that is chosen when they are built: no kernel can be set later.
+FIXED_ATTENTION = ("falcon", "gpt_neo", "gptj")
 
 
 def boundary_layer(layers: int) -> int:
     """After how many of an encoder's layers the boundary head reads a token's state.
 
-    A third: there the state still holds what the token is made of, and its neighbours already. In a trained
+    A third: there the state still has what the token is made of, and its neighbours already. In a trained
     reader's last layer it no longer does (docs/lab-notes/embedded-reader.md has the figures).
     """
     return max(1, layers // 3)
@@ -83,6 +87,8 @@ class SpanReader(nn.Module):
         self.untrained: tuple[str, ...] = ()
         self.max_positions = longest_window(self.config.to_dict()) or _NO_LIMIT
         self.uses_token_types = getattr(self.config, "type_vocab_size", 0) > 1
+        self._default_kernel = qa.get_correct_attn_implementation(None)  # "sdpa", or "eager" without a choice
+        self.attention = self._default_kernel  # type: ignore[assignment]
 
     @classmethod
     def from_pretrained(
@@ -97,8 +103,8 @@ class SpanReader(nn.Module):
         """A model from a folder in Hugging Face's layout, in float32, on the CPU, in evaluation mode.
 
         Args:
-            folder: holds config.json and model.safetensors (float32, float16 or KoMRC's int8).
-            model_type: what it must be; None takes what config.json says.
+            folder: contains config.json and model.safetensors (float32, float16 or KoMRC's int8).
+            model_type: what it must be; None: the type in config.json.
             boundary: with or without the boundary head; None: as the weights have it.
             attention_dropout: in place of the configuration's.
             config_folder: where config.json is, if not beside the weights.
@@ -153,34 +159,61 @@ class SpanReader(nn.Module):
 
     @property
     def attention(self) -> str:
-        """The attention kernel, "sdpa", "eager" or "packed"; setting it leaves models alone that lack the
-        choice.
+        """The attention kernel: "sdpa", "eager" or "packed".
 
-        "packed" computes real tokens only. On a GPU it needs bf16.
+        Setting it has no effect on models that have only one kernel. "packed" computes real tokens only; on a
+        GPU it needs bf16.
         """
-        name = str(self.config._attn_implementation)
-        return "packed" if name == packing.KERNEL else name
+        return self._attention
 
     @attention.setter
     def attention(self, kernel: Literal["sdpa", "eager", "packed"]) -> None:
-        if kernel == "packed" and not self.packs:
-            return
-        if self.attention in ("sdpa", "eager", "packed") and self.qa._supports_sdpa:
-            if kernel == "packed":
-                packing.register()
-            self.config._attn_implementation = packing.KERNEL if kernel == "packed" else kernel
+        if kernel == "packed":
+            if not self.packs:
+                return
+            packing.register()
+        self._attention: str = kernel if self._default_kernel == "sdpa" else "eager"
+        self._set_kernel(packing.KERNEL if self._attention == "packed" else self._attention)
+
+    @contextmanager
+    def attending_by(self, kernel: str) -> Iterator[None]:
+        """Inside this context, the attention is a kernel of transformers' ``AttentionInterface``.
+
+        Models without a choice use "eager".
+        """
+        self._set_kernel(kernel if self._default_kernel == "sdpa" else "eager")
+        try:
+            yield
+        finally:
+            self._set_kernel(packing.KERNEL if self._attention == "packed" else self._attention)
+
+    def _set_kernel(self, name: str) -> None:
+        if self.config.model_type not in FIXED_ATTENTION:
+            self.qa.set_attn_implementation(name)
 
     @property
     def packs(self) -> bool:
-        """Whether the model can read windows that lie in one row: positions by number, every token sees its
-        whole window, and no dropout on attention, which the kernel lacks."""
+        """Whether the model can read windows that follow one another in one row: positions by number, every
+        token attends to its whole window, and no dropout on attention, which the kernel lacks."""
         config = self.config
         return (
-            bool(self.qa._supports_flash_attn)
+            self._default_kernel == "sdpa"
+            and config.model_type not in FIXED_ATTENTION
             and self.max_positions < _NO_LIMIT
             and getattr(config, "sliding_window", None) is None
             and not any(getattr(config, name, 0) for name in _ATTENTION_DROPOUT)
+            and self._passes_edges()
         )
+
+    def _passes_edges(self) -> bool:
+        """Whether the model gives the windows' edges to its attention, as the flash-attn package needs it."""
+        try:
+            self.qa.get_correct_attn_implementation("flash_attention_2", is_init_check=True)
+        except ImportError:  # the model can use the package, which isn't installed or finds no GPU
+            return True
+        except ValueError:
+            return False
+        return True
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors (float32) into an existing folder."""
@@ -298,7 +331,7 @@ def _build(
     kind: Any = MODEL_FOR_QUESTION_ANSWERING_MAPPING[type(config)]
     level, bar = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    hf_logging.set_verbosity(logging.ERROR)  # its table of new and unused keys; ours says it in one line
+    hf_logging.set_verbosity(logging.ERROR)  # its table of new and unused keys; ours is one line
     try:
         names = _refuse_giants(kind, config, weights, folder)
         weights = _unwrapped(weights, names, kind.base_model_prefix)

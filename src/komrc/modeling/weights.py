@@ -42,8 +42,8 @@ def read_config(
     """The configuration in ``folder/config.json``; of its keys, those that the model type has.
 
     Args:
-        model_type: what it must be; None takes what the file says.
-        weight_names: gives the names of the model's weights, which tell the type where the file says none.
+        model_type: what it must be; None: the type in the file.
+        weight_names: gives the names of the model's weights, which show the type if the file names none.
 
     Raises ModelError where it is missing, damaged, asks for code, or is of another type than ``model_type``.
     """
@@ -99,7 +99,7 @@ def read_weights(folder: Path) -> dict[str, torch.Tensor]:
     for name in _FOREIGN:
         if (folder / name).is_file():
             raise ModelError(
-                f"holds {name} only, weights that PyTorch can't read",
+                f"contains {name} only, weights that PyTorch can't read",
                 where=str(folder),
                 fix="convert them with transformers 4, where TensorFlow or Flax is installed: AutoModel…."
                 "from_pretrained(folder, from_tf=True or from_flax=True).save_pretrained(folder)",
@@ -148,14 +148,14 @@ def _read_pickled(path: Path) -> dict[str, torch.Tensor]:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
     except Exception as error:  # the unpickler raises many kinds on a hostile or damaged file
         raise ModelError(
-            "holds something other than tensors, or is damaged",
+            "contains something other than tensors, or is damaged",
             where=str(path),
             fix=_WEIGHTS_ALONE,
         ) from error
     tables = [loaded] if _is_table(loaded) else _tables(loaded)
     if len(tables) != 1:
         raise ModelError(
-            f"holds {len(tables) or 'no'} tables of tensors, not one",
+            f"contains {len(tables) or 'no'} tables of tensors, not one",
             where=str(path),
             fix=_WEIGHTS_ALONE,
         )

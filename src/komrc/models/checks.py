@@ -112,7 +112,7 @@ def verify(folder: Path, patterns: Sequence[str] = OPENED) -> None:
         plain = [name for name in listed if "/" not in name]
         names += [name for name in plain if named(name, OPENED)]
     except (ModelError, FileNotFoundError, KeyError, TypeError):
-        pass  # verify_folder says so
+        pass  # verify_folder reports it
     problems = storage.verify_folder(folder, {name for name in names if named(name, patterns)})
     if problems:
         _refuse(
@@ -127,8 +127,8 @@ def verify(folder: Path, patterns: Sequence[str] = OPENED) -> None:
 def _state(folder: Path) -> list[tuple[str, tuple[int, ...]]]:
     """What changes when a file of the model is written again."""
     files = [*own_files(folder), folder / storage.MANIFEST]
-    found = [(path.name, path.stat()) for path in files]
-    return [(name, (s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)) for name, s in found]
+    statuses = [(path.name, path.stat()) for path in files]
+    return [(name, (s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns)) for name, s in statuses]
 
 
 # --- config.json -------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def check_config(values: dict[str, Any], path: Path) -> None:
             _refuse(
                 path,
                 f'has "{where}": it asks for code that does not belong to KoMRC, which is never run',
-                "use a model that transformers knows without remote code",
+                "use a model that transformers supports without remote code",
             )
         if key in _KERNELS and value not in _OWN_KERNELS:
             _refuse(path, f'"{where}" names a kernel that is not transformers\' own: {value!r}', "remove it")
@@ -165,13 +165,13 @@ def _entries(value: Any, prefix: str = "") -> Iterator[tuple[str, str, Any]]:
     """Every place, key and value of nested objects and lists. Not recursive: nothing here is trusted."""
     stack = [(prefix, "", value)]
     while stack:
-        where, key, found = stack.pop()
+        where, key, content = stack.pop()
         if where:
-            yield where, key, found
-        if isinstance(found, dict):
-            stack.extend((_below(where, k), k, v) for k, v in found.items())
-        elif isinstance(found, list) and len(found) <= _LONGEST_LIST:
-            stack.extend((f"{where}[{i}]", key, v) for i, v in enumerate(found))
+            yield where, key, content
+        if isinstance(content, dict):
+            stack.extend((_below(where, k), k, v) for k, v in content.items())
+        elif isinstance(content, list) and len(content) <= _LONGEST_LIST:
+            stack.extend((f"{where}[{i}]", key, v) for i, v in enumerate(content))
 
 
 def _below(where: str, key: str) -> str:

@@ -1,4 +1,4 @@
-"""Which files a model folder consists of, and what its config.json says of lengths."""
+"""Which files a model folder consists of, and the longest window in its config.json."""
 
 from __future__ import annotations
 

@@ -52,14 +52,14 @@ def resolve(
     cache_dir: str | os.PathLike[str] | None = None,
     token: str | bool | None = None,
 ) -> Path:
-    """The folder that holds a model's files.
+    """The folder that contains a model's files.
 
     Args:
         name: a folder, which is returned as it is; a hub id such as ``monologg/kobert``, which is downloaded
             into the cache where it is not there yet; None for the embedded model.
         files: name patterns of the files that are needed; None for all that a model consists of.
         revision: branch, tag or commit of a hub id.
-        offline: use the cache only; None means what ``HF_HUB_OFFLINE`` says.
+        offline: use the cache only; None: as ``HF_HUB_OFFLINE`` is set.
         cache_dir: the cache; None means huggingface_hub's own.
         token: of an account that may read the repository; None means what ``HF_TOKEN`` or a login gives,
             False none at all.
@@ -78,7 +78,7 @@ def resolve(
         raise ModelError(
             "is not a folder, and can't be a hub id",
             where=str(name),
-            fix="give the folder that holds config.json, or a hub id such as monologg/kobert",
+            fix="give the folder that contains config.json, or a hub id such as monologg/kobert",
         )
     if offline is None:
         offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
@@ -86,10 +86,10 @@ def resolve(
     def snapshot(patterns: Sequence[str]) -> Path:
         return _snapshot(str(name), patterns, revision, offline=offline, cache_dir=cache_dir, token=token)
 
-    found = snapshot(files or DOWNLOADED)
-    if files is None and not any(found.glob("*.safetensors")):
-        found = snapshot((*DOWNLOADED, *OLD_WEIGHTS))
-    return found
+    folder = snapshot(files or DOWNLOADED)
+    if files is None and not any(folder.glob("*.safetensors")):
+        folder = snapshot((*DOWNLOADED, *OLD_WEIGHTS))
+    return folder
 
 
 def _snapshot(
@@ -105,7 +105,7 @@ def _snapshot(
 
     endpoint = os.environ.get("HF_ENDPOINT") or None
     with explained_errors(name, revision=revision, offline=offline):
-        found = huggingface_hub.snapshot_download(
+        folder = huggingface_hub.snapshot_download(
             name,
             revision=revision,
             allow_patterns=list(patterns),
@@ -115,15 +115,15 @@ def _snapshot(
             endpoint=endpoint,
             token=token,
         )
-    _compare_hashes(Path(found), patterns, name)
-    return Path(found)
+    _compare_hashes(Path(folder), patterns, name)
+    return Path(folder)
 
 
 def _compare_hashes(folder: Path, patterns: Sequence[str], name: str) -> None:
     """Refuse files whose bytes are not those that their names in the cache promise, and remove them."""
     wrong = []
     for path in sorted(p for p in folder.iterdir() if any(fnmatch(p.name, pattern) for pattern in patterns)):
-        # Where the cache has no links, nothing says what the bytes should be.
+        # Where the cache has no links, nothing names the expected bytes.
         if not path.is_symlink() or (blob := path.resolve()).parent.name != "blobs" or not blob.is_file():
             continue
         status = blob.stat()

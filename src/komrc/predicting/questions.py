@@ -103,7 +103,7 @@ def open_questions(
                 )
                 whole.update(b"file")
         if not shards:
-            raise DataError("holds no question", where=" ".join(map(str, data)), fix=_FORM)
+            raise DataError("contains no question", where=" ".join(map(str, data)), fix=_FORM)
         suspects = ids.suspects()
     total = sum(b.count for b in shards)
     source = QuestionSet(tuple(shards), total, whole.hexdigest(), None, files)
@@ -132,6 +132,10 @@ def standard_input(data: Sequence[str]) -> Iterator[Sequence[str]]:
             raise
 
 
+class _Digest(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+
 def check_unique_ids(source: QuestionSet, fix: str) -> None:
     """Raises DataError if an id occurs more than once."""
     if source.repeated is not None:
@@ -139,7 +143,7 @@ def check_unique_ids(source: QuestionSet, fix: str) -> None:
 
 
 def _scan(
-    opened: _File, size: int, number: int, ids: _Ids, whole: hashlib._Hash, *, skip_invalid: bool
+    opened: _File, size: int, number: int, ids: _Ids, whole: _Digest, *, skip_invalid: bool
 ) -> Iterator[ShardSpec]:
     problems: list[Problem] = []
     total = wrong = count = first = 0

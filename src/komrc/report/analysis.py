@@ -194,7 +194,7 @@ def analyse(
     Raises DataError where there is no question.
     """
     if not examples:
-        raise DataError("there is no question to score", fix="give a data file that holds questions")
+        raise DataError("there is no question to score", fix="give a data file that contains questions")
     examples = list(examples)
     judged = judge(examples, predictions, scores)
     second = judge(examples, other) if other is not None else None

@@ -141,7 +141,7 @@ def _bare(context: str, start: int, end: int) -> tuple[int, int]:
 def _cover(
     context: str, gold: Gold, starts: Sequence[int], ends: Sequence[int], limit: int | None
 ) -> tuple[int, int]:
-    """Characters of the tightest span of tokens that holds the answer; (0, 0) where no token touches it.
+    """Characters of the tightest span of tokens that contains the answer; (0, 0) where no token touches it.
 
     Of one with more tokens than the limit, the ``limit`` tokens that hold the most characters.
     """

@@ -1,4 +1,4 @@
-"""What a report says, in Korean and English."""
+"""The texts of a report, in Korean and English."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def render(report: Report) -> str:
         "script": script,
     }
     page = _resource("page.html")
-    head, *rest = page.split("<!--slot:")  # one pass: what a slot holds is never looked into again
+    head, *rest = page.split("<!--slot:")  # one pass: the content of a slot is not searched again
     parts = [head]
     for part in rest:
         name, _, after = part.partition("-->")

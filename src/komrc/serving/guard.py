@@ -288,8 +288,8 @@ def _normalized(scope: Scope) -> Scope:
 
 
 def _encoding(scope: Scope) -> str:
-    found = [value for name, value in scope["headers"] if name == b"content-encoding"]
-    return b",".join(found).decode("latin-1").strip().lower()
+    values = [value for name, value in scope["headers"] if name == b"content-encoding"]
+    return b",".join(values).decode("latin-1").strip().lower()
 
 
 def _decompressed(scope: Scope, body: bytes, limit: int) -> bytes:

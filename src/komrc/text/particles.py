@@ -82,8 +82,8 @@ def _analyse(texts: list[str]) -> list[list[_Token]]:
 
 
 def _compose(text: str) -> tuple[str, list[int] | None]:
-    """The text in NFC, which kiwipiepy knows, and for each of its code points (and the end) the start of its
-    grapheme in the given text; None where the two are the same."""
+    """The text in NFC, which kiwipiepy expects, and for each of its code points (and the end) the start of
+    its grapheme in the given text; None where the two are the same."""
     if unicodedata.is_normalized("NFC", text):
         return text, None
     cuts = cut_points(text)

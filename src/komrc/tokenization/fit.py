@@ -58,7 +58,7 @@ def _check_reads_korean(tokenizer: ReaderTokenizer, where: str) -> None:
 
 
 def check_reads(tokenizer: ReaderTokenizer, texts: Iterable[str], what: str, where: str) -> None:
-    """Raises ModelError where the tokenizer knows too little of the texts; ``what`` they are called."""
+    """Raises ModelError if the tokenizer has no token for too much of the texts; ``what`` they are called."""
     unknown, total = unknown_tokens(tokenizer, texts)
     if unknown > _MOST_UNKNOWN * total:
         raise _unknown(unknown, total, what, where)
@@ -77,7 +77,7 @@ def _check_fits(tokenizer: ReaderTokenizer, config: Mapping[str, Any], where: st
     """Pieces and token types within the model's tables, and the tables not made for many more pieces."""
     rows, types = config.get("vocab_size"), config.get("type_vocab_size")
     template, backend = tokenizer.template, tokenizer.backend
-    # Special tokens that no pair holds, such as one for masks, need no row.
+    # Special tokens that no pair contains, such as one for masks, need no row.
     used = {number for number, token in backend.get_added_tokens_decoder().items() if not token.special}
     used |= {tokenizer.pad_id, *template.prefix, *template.middle, *template.suffix}
     pieces = max(backend.get_vocab_size(with_added_tokens=False), 1 + max(used))

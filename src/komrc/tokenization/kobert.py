@@ -107,7 +107,7 @@ class KoBertTokenizer(PreTrainedTokenizerFast):
             return cls(folder / KOBERT_SPIECE, **kwargs)
         if not own:
             raise ModelError(
-                f"holds neither tokenizer.json nor KoBERT's {KOBERT_MODEL} and {VOCAB}"
+                f"contains neither tokenizer.json nor KoBERT's {KOBERT_MODEL} and {VOCAB}"
                 if folder.is_dir()
                 else "there is no such folder",
                 where=str(folder),
@@ -137,7 +137,7 @@ class KoBertTokenizer(PreTrainedTokenizerFast):
     ) -> tuple[str, ...]:
         """Write the SentencePiece model and ``vocab.txt`` into a folder; returns their paths.
 
-        Raises ModelError where the tokenizer was read from tokenizer.json: that holds no SentencePiece model.
+        Raises ModelError where the tokenizer was read from tokenizer.json, which has no SentencePiece model.
         """
         source = Path(self.vocab_file or "")
         if not source.is_file():
@@ -165,11 +165,23 @@ class KoBertTokenizer(PreTrainedTokenizerFast):
             kwargs.pop("tokenizer_file", None)
         return kwargs
 
-    def _encode_plus(  # type: ignore[override]
-        self, text: Any, text_pair: Any = None, **kwargs: Any
-    ) -> BatchEncoding:
+    def encode(self, *args: Any, **kwargs: Any) -> Any:
+        """The ids of a text, as the library's class gives them."""
         with self._lock:
-            batch: BatchEncoding = super()._encode_plus(text, text_pair, **kwargs)
+            return super().encode(*args, **kwargs)
+
+    def tokenize(self, *args: Any, **kwargs: Any) -> list[str]:
+        """The pieces of a text, as the library's class gives them."""
+        with self._lock:
+            return super().tokenize(*args, **kwargs)
+
+    def __call__(self, text: Any = None, text_pair: Any = None, *args: Any, **kwargs: Any) -> BatchEncoding:
+        """As the library's class, with exact offsets."""
+        with self._lock:
+            batch: BatchEncoding = super().__call__(text, text_pair, *args, **kwargs)
+        if text is None:  # only targets
+            targets = dict(zip(("text_target", "text_pair_target"), args, strict=False)) | kwargs
+            text, text_pair = targets.get("text_target"), targets.get("text_pair_target")
         if kwargs.get("is_split_into_words") or batch.encodings is None:
             return batch
         batched = isinstance(text, (list, tuple))
@@ -177,13 +189,13 @@ class KoBertTokenizer(PreTrainedTokenizerFast):
         edges = [[self._repair.edges(side) for side in sample] for sample in samples]
         owners = batch.get("overflow_to_sample_mapping", range(len(samples)))
         exact = [
-            ExactEncoding(found, samples[owner], edges[owner], self._repair)
-            for found, owner in zip(batch.encodings, owners, strict=True)
+            ExactEncoding(encoding, samples[owner], edges[owner], self._repair)
+            for encoding, owner in zip(batch.encodings, owners, strict=True)
         ]
         data = dict(batch.data)
         if "offset_mapping" in data:
             tensors = kwargs.get("return_tensors")
-            spans: Any = [found.offsets for found in exact]
+            spans: Any = [encoding.offsets for encoding in exact]
             if tensors is not None:
                 spans = BatchEncoding({"offset_mapping": spans}, tensor_type=tensors)["offset_mapping"]
             elif not batched and not kwargs.get("return_overflowing_tokens"):
@@ -214,7 +226,7 @@ def _samples(texts: list[Any], pairs: list[Any] | None) -> list[list[str]]:
 
 
 class _KoBertConfig(BertConfig):  # type: ignore[no-untyped-call]
-    """The key under which AutoTokenizer knows the class by its name in tokenizer_config.json."""
+    """The key under which AutoTokenizer finds the class by its name in tokenizer_config.json."""
 
     model_type = "kobert"
 

@@ -17,7 +17,7 @@ from komrc.tokenization.wordpiece import build_wordpiece
 _WORDPIECE_CLASSES = ("Bert", "DistilBert", "Electra", "ConvBert", "MobileBert", "Funnel", "Lxmert")
 _FEWEST_PIECES = 10  # special tokens alone are no vocabulary
 _SHORTEST_WINDOW = 8  # a smaller model_max_length is a mistake
-_NO_LIMIT = 1_000_000  # transformers writes 1e30 where a tokenizer knows no limit
+_NO_LIMIT = 1_000_000  # transformers writes 1e30 if a tokenizer has no limit
 
 
 def load_tokenizer(
@@ -28,10 +28,10 @@ def load_tokenizer(
     Args:
         source: a folder, a hub id, or None for the embedded model.
         revision: branch, tag or commit of a hub id.
-        do_lower_case: for WordPiece; None means what the folder's tokenizer_config.json says, else False.
+        do_lower_case: for WordPiece; None: as in the folder's tokenizer_config.json, else False.
 
     Raises:
-        ModelError: the folder holds no tokenizer, or one that exists as a slow tokenizer only.
+        ModelError: the folder contains no tokenizer, or one that exists as a slow tokenizer only.
         HubError: the download failed.
     """
     folder = hub.resolve(source, files=files.TOKENIZER, revision=revision)
@@ -113,7 +113,7 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
     )
     if not any(path for pattern in files.TOKENIZER for path in folder.glob(pattern)):
         raise ModelError(
-            "holds no model: there is neither a config.json nor a tokenizer",
+            "contains no model: there is neither a config.json nor a tokenizer",
             where=str(folder),
             fix="check the path; a model folder has config.json, model.safetensors and tokenizer.json",
         )
@@ -123,7 +123,7 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
             checks.member(folder, value, named_in=folder / files.TOKENIZER_CONFIG)
     if not any(path for pattern in files.VOCABULARIES for path in folder.glob(pattern)):
         raise ModelError(
-            "holds no tokenizer: neither tokenizer.json nor a vocabulary",
+            "contains no tokenizer: neither tokenizer.json nor a vocabulary",
             where=str(folder),
             fix="copy tokenizer.json, or vocab.txt and the like, from the model that it was trained from, "
             "or name that with --tokenizer (train, serve)",
@@ -142,14 +142,14 @@ def _converted(folder: Path, settings: dict[str, Any]) -> tokenizers.Tokenizer:
     except Exception as error:  # whatever a damaged or unknown folder makes the library raise
         if (pieces := next(folder.glob("*.model"), None)) and not _has_sentencepiece():
             raise ModelError(
-                f"holds a tokenizer as {pieces.name} only, and the package sentencepiece, which reads it, is "
-                "not installed",
+                f"contains a tokenizer as {pieces.name} only, and the package sentencepiece, which reads it, "
+                "is not installed",
                 where=str(folder),
                 fix="run pip install sentencepiece",
             ) from error
         reason = str(error).strip().split("\n")[0]
         raise ModelError(
-            f"holds no tokenizer that can be loaded ({reason})", where=str(folder), fix=fix
+            f"contains no tokenizer that can be loaded ({reason})", where=str(folder), fix=fix
         ) from error
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(

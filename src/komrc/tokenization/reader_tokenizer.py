@@ -1,6 +1,6 @@
 """The tokenizer as the rest of KoMRC sees it: ids and exact raw offsets, no transformers.
 
-What a text holds is text: a name such as "<s>" or "[SEP]" in it never becomes the model's own token, and
+What a text contains is text: a name such as "<s>" or "[SEP]" in it never becomes the model's own token, and
 invisible characters are left out before the text is cut into tokens.
 """
 

@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from komrc.errors import ModelError
 from komrc.models import files
+from komrc.models.writing import copy_files
+from komrc.tokenization.loading import load_tokenizer
 from komrc.tokenization.reader_tokenizer import ReaderTokenizer
 
 
@@ -33,3 +36,26 @@ def save_tokenizer(tokenizer: ReaderTokenizer, folder: Path) -> None:
             config[name] = in_vocabulary[0]
     text = json.dumps(config, ensure_ascii=False, indent=2)
     (folder / files.TOKENIZER_CONFIG).write_text(text + "\n", encoding="utf-8")
+
+
+def keep_tokenizer(tokenizer: ReaderTokenizer, source: Path, folder: Path) -> None:
+    """Write a tokenizer: the files of the model folder ``source`` if they give the same one, else its own."""
+    if load_tokenizer(source).fingerprint == tokenizer.fingerprint:
+        copy_files(source, folder, files.TOKENIZER_PARTS)
+    else:
+        save_tokenizer(tokenizer, folder)
+
+
+def convert_tokenizer(tokenizer: ReaderTokenizer, source: Path, folder: Path) -> None:
+    """Write tokenizer.json, whatever files ``source`` has, beside its tokenizer_config.json.
+
+    Raises ModelError if the tokenizer that was written differs from the one that was read.
+    """
+    copy_files(source, folder, [files.TOKENIZER_CONFIG])
+    tokenizer.backend.save(str(folder / files.TOKENIZER_JSON))
+    if load_tokenizer(folder).fingerprint != tokenizer.fingerprint:
+        raise ModelError(
+            "the tokenizer reads differently after it was saved",
+            where=str(source),
+            fix="save a tokenizer.json into the model folder first",
+        )

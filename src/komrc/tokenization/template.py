@@ -22,7 +22,7 @@ class PairTemplate:
 
     @property
     def special_tokens(self) -> int:
-        """How many special tokens a pair holds."""
+        """How many special tokens a pair contains."""
         return len(self.prefix) + len(self.middle) + len(self.suffix)
 
     @classmethod

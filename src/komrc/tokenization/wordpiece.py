@@ -68,7 +68,7 @@ def build_wordpiece(
 
 
 def _name(role: str, pieces: dict[str, int], settings: dict[str, Any], special: dict[str, Any]) -> str:
-    """What the special token of a role is called: as the files say, else as BERT or RoBERTa have it."""
+    """What the special token of a role is called: as in the files, else as BERT or RoBERTa have it."""
     for values in (settings, special):
         value = values.get(f"{role}_token")
         name = value.get("content") if isinstance(value, dict) else value

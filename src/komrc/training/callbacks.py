@@ -15,7 +15,7 @@ class Callback:
     """Base class of callbacks: override the methods you need, pass an instance to ``train(callbacks=[…])``.
 
     With several processes every method runs in each of them, at the same point of the run;
-    ``distributed.is_rank0()`` says whether this is the first one. An exception ends the run; its last
+    ``distributed.is_rank0()`` is true if this is the first one. An exception ends the run; its last
     checkpoint remains. A resumed run starts with new callbacks: what they must remember, they keep
     themselves.
 

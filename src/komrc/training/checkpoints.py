@@ -72,7 +72,7 @@ def refuse_foreign(folder: Path) -> None:
     models = [path for _, path in _numbered(folder)] + [folder]
     start = next((path for path in models if (path / files.CONFIG).is_file()), None)
     raise UsageError(
-        f"the folder holds files that no training run of KoMRC wrote: {', '.join(names[:3])}"
+        f"the folder contains files that no training run of KoMRC wrote: {', '.join(names[:3])}"
         + (f" and {len(names) - 3} more" if len(names) > 3 else ""),
         where=str(folder),
         fix="choose a new --output-dir, or let files in it be replaced with --overwrite-output-dir"

@@ -90,7 +90,7 @@ class ExtraTargets(Protocol):
 class WindowDataset(Dataset[Tensors]):
     """What the data loader reads: ``__getitems__`` puts this process's share of a batch together.
 
-    A batch holds the tensors of ``TrainingWindows.batch``, those of the extra targets, ``weight`` float32
+    A batch contains the tensors of ``TrainingWindows.batch``, those of the extra targets, ``weight`` float32
     [B] (0 for a window that only fills an empty share), ``count`` (windows of the batch in all processes)
     and ``tokens`` (real tokens of the batch in all processes), both int.
 

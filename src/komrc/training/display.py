@@ -3,103 +3,42 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TextIO
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING
 
 from komrc.modeling import SpanReader
-from komrc.training import distributed
+from komrc.progress import Bars
 from komrc.training.callbacks import Callback
 from komrc.training.evaluator import Evaluation
 from komrc.training.options import TrainingOptions
 from komrc.training.state import TrainingState
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 logger = logging.getLogger(__name__)
 # Callbacks need not use every argument.
 # ruff: noqa: ARG002
 
 
-class _Bars(Progress):
-    """Bars with the log above them: earlier log handlers hold the real stderr and would write into a bar."""
-
-    _moved: Sequence[tuple[logging.StreamHandler[TextIO], TextIO]] = ()
-
-    def start(self) -> None:
-        stream = sys.stderr
-        super().start()
-        handlers = [h for h in logging.getLogger().handlers if isinstance(h, logging.StreamHandler)]
-        self._moved = [(handler, stream) for handler in handlers if handler.stream is stream]
-        for handler, _ in self._moved:
-            handler.setStream(sys.stderr)
-
-    def stop(self) -> None:
-        for handler, stream in self._moved:
-            handler.setStream(stream)
-        super().stop()
-
-
-class Display:
-    """One progress display on stderr for a whole run; silent where stderr is no terminal."""
-
-    def __init__(self) -> None:
-        self.console = Console(stderr=True)
-        self.live = sys.stderr.isatty() and distributed.is_rank0()
-        self.progress = _Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=self.console,
-            disable=not self.live,
-        )
-
-    def __enter__(self) -> Display:
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
-
-    def add(self, description: str, total: int, done: int = 0) -> TaskID:
-        """A new bar."""
-        return self.progress.add_task(description, total=total, completed=done, note="")
-
-    @contextmanager
-    def bar(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A bar for a part of the work; gives a function that takes how many more items are done."""
-        task = self.add(description, total)
-        try:
-            yield lambda count: self.progress.advance(task, count)
-        finally:
-            self.progress.remove_task(task)
-
-
 class ProgressCallback(Callback):
     """Shows step, loss, real tokens a second and the last EM and F1."""
 
-    def __init__(self, display: Display) -> None:
-        self._display = display
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
         self._task: TaskID | None = None
         self._note: dict[str, str] = {}
         self._last_log = (0.0, 0)  # when it was, and tokens seen by then
 
     def on_start(self, state: TrainingState, model: SpanReader, options: TrainingOptions) -> None:
         """Show the bar."""
-        self._task = self._display.add("training", state.total_steps, state.step)
+        self._task = self._bars.add("training", state.total_steps, state.step)
         self._last_log = (time.monotonic(), state.tokens_seen)
 
     def on_step(self, state: TrainingState) -> None:
         """Move the bar."""
         if self._task is not None:
-            self._display.progress.update(
-                self._task, completed=state.step, note=" ".join(self._note.values())
-            )
+            self._bars.update(self._task, state.step, " ".join(self._note.values()))
 
     def on_log(self, state: TrainingState, metrics: dict[str, float]) -> None:
         """Show loss and speed, in the log where there is no terminal."""
@@ -109,7 +48,7 @@ class ProgressCallback(Callback):
         speed = (state.tokens_seen - tokens) / max(now - then, 1e-9)
         self._last_log = (now, state.tokens_seen)
         self._note |= {"loss": f"loss {metrics['loss']:.3f}", "speed": f"{speed:,.0f} tokens/s"}
-        if not self._display.live:
+        if not self._bars.live:
             text = "step %d of %d: loss %.4f, %.0f tokens/s, learning rate %.2e"
             rate = metrics["learning_rate"]
             logger.info(text, state.step, state.total_steps, metrics["loss"], speed, rate)

@@ -32,7 +32,7 @@ def _no_progress(_total: int) -> Iterator[Callable[[int], Any]]:
 class Evaluation:
     """What a model answers, and how good that is.
 
-    ``predictions`` are in the examples' order; ``scores`` holds ``exact_match`` and ``f1``, 0 to 100;
+    ``predictions`` are in the examples' order; ``scores`` contains ``exact_match`` and ``f1``, 0 to 100;
     ``seconds`` is how long it took.
     """
 

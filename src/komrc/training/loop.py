@@ -116,7 +116,7 @@ class TrainingLoop:
         if self.state.pending_evaluation and self.evaluator:
             if self._evaluate():
                 self._save()
-            if self.state.pending_evaluation:  # another signal: the checkpoint still says so
+            if self.state.pending_evaluation:  # another signal: the checkpoint still has it
                 return
         self.model.train()
         for batches in self._steps():
@@ -258,7 +258,7 @@ class TrainingLoop:
             callback.on_save(self.state, output / f"checkpoint-{self.state.step}")
 
     def _fill(self, folder: Path, states: list[dict[str, Any]]) -> None:
-        """Write a checkpoint's files; ``states`` holds what differs between processes."""
+        """Write a checkpoint's files; ``states`` contains what differs between processes."""
         self.save_model(folder)
         checkpoints.save_optimizer(self.optimizer, folder)
         checkpoints.save_scheduler(self.scheduler, folder)

@@ -157,7 +157,7 @@ class TrainingOptions:
     max_grad_norm: float = option(1.0, "clip the gradient to this norm (0: don't)", low=0)
     attention_dropout: float = option(
         0.0,
-        "dropout on attention weights. 0 by default, whatever the model's configuration says: it doubles the "
+        "dropout on attention weights. 0 by default, whatever the model's configuration has: it doubles the "
         "speed on CPUs; other dropout stays as configured",
         low=0,
         high=1,

@@ -10,7 +10,7 @@ from komrc import storage
 from komrc.config import NAMES, Provenance, ReaderConfig
 from komrc.errors import StorageError
 from komrc.modeling import SpanReader
-from komrc.models import files
+from komrc.models.writing import write_model
 from komrc.reader import Prediction
 from komrc.tokenization import ReaderTokenizer
 from komrc.tokenization.saving import save_tokenizer
@@ -90,17 +90,23 @@ def save_model(
     model: SpanReader,
     tokenizer: ReaderTokenizer,
     config: ReaderConfig,
+    *,
     data_sha256: dict[str, str],
+    card: str | None = None,
 ) -> None:
     """Write everything ``Reader.load`` needs into an existing folder."""
-    model.save(folder)
-    save_tokenizer(tokenizer, folder)
     provenance = Provenance(
         boundary_head=model.boundary is not None,
         data_sha256=data_sha256,
         tokenizer_sha256=tokenizer.fingerprint,
     )
-    config.save(folder, provenance)
+    write_model(
+        folder,
+        tokenizer=lambda place: save_tokenizer(tokenizer, place),
+        settings=lambda place: config.save(place, provenance),
+        weights=model.save,
+        card=None if card is None else card.encode(),
+    )
 
 
 def save_final(
@@ -118,8 +124,7 @@ def save_final(
     an interrupted write fails the manifest check.
     """
     with storage.replacing_folder(output / STAGED) as temporary:
-        save_model(temporary, model, tokenizer, config, data_sha256)
-        (temporary / files.CARD).write_text(card, encoding="utf-8")
+        save_model(temporary, model, tokenizer, config, data_sha256=data_sha256, card=card)
     finish_final(output)
 
 

@@ -30,7 +30,7 @@ RESUME_MAY_CHANGE = frozenset(
 
 
 def check_output(options: TrainingOptions, output: Path) -> None:
-    """Raises UsageError for an output folder that holds an input, or files that KoMRC did not write."""
+    """Raises UsageError for an output folder that contains an input, or files that KoMRC did not write."""
     overwriting.refuse_file_name(output, "--output-dir")
     models = [options.model or hub.embedded_model(), options.config_name, options.tokenizer, *options.teacher]
     inputs = [path for name in models if name for path in checks.inputs(name)]
@@ -74,7 +74,7 @@ def _step_to_resume(options: TrainingOptions, output: Path) -> int | None:
     used = (output / files.WEIGHTS).exists() or any(output.glob("checkpoint-*"))
     if used and not options.overwrite_output_dir:
         raise UsageError(
-            "the folder holds a former run's model or checkpoints",
+            "the folder contains a former run's model or checkpoints",
             where=str(output),
             fix="continue it with --resume, replace it with --overwrite-output-dir, or choose another folder",
         )

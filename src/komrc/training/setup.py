@@ -21,11 +21,11 @@ from komrc.data import EVALUATING, TRAINING, Needs, read_data
 from komrc.errors import UsageError
 from komrc.modeling import SpanReader
 from komrc.models import files, hub
+from komrc.progress import Bars
 from komrc.tokenization import ReaderTokenizer, check_fit, check_reads, load_tokenizer
 from komrc.training import distributed, hardware, outputs
 from komrc.training.checkpoints import Checkpoint
 from komrc.training.dataset import ExtraTargets, TrainingWindows, choose_windows
-from komrc.training.display import Display
 from komrc.training.distillation import SoftTargets, check_tokenizer, compute_soft_targets
 from komrc.training.options import TrainingOptions
 from komrc.training.particle_labels import ParticleLabels, distinct_contexts, label_particles
@@ -131,7 +131,7 @@ def _in_memory(name: str, examples: Sequence[Example]) -> DataSet:
     """Examples with a hash of all their fields. Raises UsageError where there are none, or for an answer that
     is not at its place in the context."""
     if not examples:
-        raise UsageError("holds no example", where=name, fix="give at least one")
+        raise UsageError("contains no example", where=name, fix="give at least one")
     if len({example.id for example in examples}) < len(examples):
         raise UsageError("some examples have the same id", where=name, fix="give each its own id")
     for example in examples:
@@ -221,7 +221,8 @@ def _soft_targets(setup: Setup, device: torch.device) -> SoftTargets:
         check_tokenizer(name, tokenizer.fingerprint, setup.tokenizer.fingerprint)
         teachers.append(SpanReader.trained(folder))
     begin = time.monotonic()
-    with Display() as display, display.bar("teachers", len(setup.windows) * len(teachers)) as advance:
+    total = len(setup.windows) * len(teachers)
+    with Bars(shown=distributed.is_rank0()) as bars, bars.bar("teachers", total) as advance:
         targets = compute_soft_targets(
             teachers,
             setup.windows,
@@ -238,7 +239,7 @@ def _soft_targets(setup: Setup, device: torch.device) -> SoftTargets:
 def _particle_labels(setup: Setup) -> ParticleLabels:
     begin = time.monotonic()
     contexts = sum(distinct_contexts(windows) for windows, _ in setup.windows.parts)
-    with Display() as display, display.bar("analysing passages", contexts) as advance:
+    with Bars(shown=distributed.is_rank0()) as bars, bars.bar("analysing passages", contexts) as advance:
         labels = label_particles(setup.windows, [data.examples for data in setup.train], advance=advance)
     logger.info("analysed %d passages in %.0f s", contexts, time.monotonic() - begin)
     return labels

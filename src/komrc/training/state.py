@@ -87,7 +87,7 @@ class TrainingState:
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write trainer_state.json, under the names that transformers' Trainer uses; return the rest, which
-        run.json holds."""
+        run.json contains."""
         checkpoints.write_json(
             folder / checkpoints.STATE,
             {

@@ -15,6 +15,7 @@ from accelerate.utils import set_seed
 
 from komrc import storage
 from komrc.errors import StorageError, UsageError
+from komrc.progress import Bars
 from komrc.training import (
     calibrate,
     checkpoints,
@@ -29,7 +30,7 @@ from komrc.training import (
 )
 from komrc.training.callbacks import Callback
 from komrc.training.dataset import WindowDataset
-from komrc.training.display import Display, ProgressCallback
+from komrc.training.display import ProgressCallback
 from komrc.training.evaluator import Evaluation, Evaluator
 from komrc.training.loop import TrainingLoop
 from komrc.training.losses import BatchLoss
@@ -173,7 +174,7 @@ def _train(
     results = result_folder / outputs.result_name(options.model or "komrc-small", options.max_seq_length)
     files = EvaluationFiles(output, results, run.dev.examples if run.dev else ())
     optimizer = build_optimizer(model, options)
-    with Display() as display:
+    with Bars(shown=distributed.is_rank0()) as bars:
         evaluator = None
         if run.dev:
             evaluator = Evaluator(
@@ -183,7 +184,7 @@ def _train(
                 precision=run.precision,
                 token_budget=options.eval_token_budget,
                 stop=stop,
-                progress=lambda total: display.bar("evaluating", total),
+                progress=lambda total: bars.bar("evaluating", total),
             )
         loop = TrainingLoop(
             options,
@@ -196,9 +197,9 @@ def _train(
             state=state,
             evaluator=evaluator,
             stop=stop,
-            callbacks=[ProgressCallback(display), files, *reports, *callbacks],
+            callbacks=[ProgressCallback(bars), files, *reports, *callbacks],
             save_model=lambda folder: outputs.save_model(
-                folder, model, run.tokenizer, run.config, run.data_sha256
+                folder, model, run.tokenizer, run.config, data_sha256=run.data_sha256
             ),
             run_settings=resume.run_settings(run),
         )
