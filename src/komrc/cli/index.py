@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from komrc.cli.commands import add_command
 from komrc.cli.console import print_json
+from komrc.cli.reader_options import index_name
 from komrc.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ examples:
   komrc index my.index --remove ~/문서/old.txt      remove a file or folder; --update doesn't read it again
   komrc index my.index --info                      what it contains, as JSON
   komrc search "연차 신청 기한" --index my.index
+  komrc index ~/문서 --output opensearch://localhost:9200/documents     on many machines, in OpenSearch
 
 A file that can't be read is named on stderr with the reason; the others are indexed. The command then ends
 with exit code 3. If it is stopped or killed, what was indexed is kept: run it again, and it continues.
@@ -38,16 +40,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "paths",
         metavar="PATH",
-        type=Path,
+        type=index_name,
         nargs="+",
         help="files and folders to index; with --update, --remove and --info the index",
     )
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument(
         "--output",
-        type=Path,
-        metavar="FOLDER",
-        help="the folder of the index: a new one, or an index to add to",
+        type=index_name,
+        metavar="INDEX",
+        help="the folder of the index, or opensearch://HOST:PORT/NAME: a new one, or an index to add to",
     )
     action.add_argument("--update", action="store_true", help="bring the index to what its files are now")
     action.add_argument(
@@ -80,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _one_index(args: argparse.Namespace) -> Path:
+def _one_index(args: argparse.Namespace) -> str | Path:
     """Raises UsageError."""
     if len(args.paths) != 1:
         option = "--update" if args.update else "--remove" if args.remove else "--info"
@@ -89,7 +91,8 @@ def _one_index(args: argparse.Namespace) -> Path:
             where="PATH",
             fix="to add files to an index, give them with --output INDEX",
         )
-    return Path(args.paths[0])
+    index: str | Path = args.paths[0]
+    return index
 
 
 def _report(unread: Unread) -> None:

@@ -72,16 +72,17 @@ def digest(document: Document) -> str:
 
 
 def update(
-    store: WritableStore, sources: Sources, *, own_folder: Path, report: Report, show_progress: bool
+    store: WritableStore, sources: Sources, *, own_folder: Path | None, report: Report, show_progress: bool
 ) -> Changes:
     """Bring the store to what the files are now.
 
     Args:
         sources: files and folders, and what to leave out.
-        own_folder: the folder of the index; its files are never read.
+        own_folder: the folder of the index, if it has one; its files are never read.
         report: is called for each file or record that could not be read, when that is known.
     """
-    left_out = (*sources.left_out, str(own_folder.resolve()), str(own_folder.absolute()))
+    own = (str(own_folder.resolve()), str(own_folder.absolute())) if own_folder is not None else ()
+    left_out = (*sources.left_out, *own)
     run = _Update(store, report)
     present: set[str] = set()
     to_read: list[_File] = []
