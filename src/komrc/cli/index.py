@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from komrc.cli.commands import add_command
 from komrc.cli.console import print_json
-from komrc.cli.reader_options import index_name
+from komrc.cli.reader_options import index_name, positive
 from komrc.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ EXAMPLES = """\
 examples:
   komrc index ~/문서 --output my.index             index all files of a folder
   komrc index a.txt notes.md --output my.index     add files to it
+  komrc index ~/문서 --output my.index --actors 4   read the files with four processes
   komrc index my.index --update                    read what is new or has changed, remove what was deleted
   komrc index my.index --remove ~/문서/old.txt      remove a file or folder; --update doesn't read it again
   komrc index my.index --info                      what it contains, as JSON
@@ -60,6 +61,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="remove the documents of a file or folder; may be repeated",
     )
     action.add_argument("--info", action="store_true", help="print what the index contains")
+    parser.add_argument(
+        "--actors",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="processes that read the files at the same time (default: 1)",
+    )
+    parser.add_argument(
+        "--ray", action="store_true", help="take actors on Ray, of the cluster that RAY_ADDRESS names"
+    )
     parser.set_defaults(run=run)
 
 
@@ -67,13 +78,16 @@ def run(args: argparse.Namespace) -> int:
     """Build, update, remove or print."""
     from komrc.index import Index
 
+    options = {"report": _report, "progress": True, "actors": args.actors, "on_ray": args.ray}
     if args.output is not None:
-        with Index.build(args.paths, args.output, report=_report, progress=True) as index:
+        with Index.build(args.paths, args.output, **options) as index:
             assert index.changes is not None
             return _finish(index.changes)
+    if not args.update and (args.ray or args.actors > 1):
+        raise UsageError("has no effect with --remove or --info", where="--actors, --ray", fix="leave it out")
     with Index.open(_one_index(args)) as index:
         if args.update:
-            return _finish(index.update(report=_report, progress=True))
+            return _finish(index.update(**options))
         if args.remove:
             removed = sum(index.remove(path) for path in args.remove)
             print(json.dumps({"removed": removed}))

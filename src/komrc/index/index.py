@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,8 @@ class Index:
         *,
         report: Report | None = None,
         progress: bool = False,
+        actors: int = 1,
+        on_ray: bool = False,
     ) -> Index:
         """Index files and folders.
 
@@ -84,16 +87,20 @@ class Index:
             output: the folder of the index, or the URL of an index in OpenSearch; a new one, or an index.
             report: is called for each file that can't be read; None: each is logged as a warning.
             progress: show progress on stderr.
+            actors: processes that read and cut files; those of an index in OpenSearch also write to it.
+            on_ray: take actors on Ray, of the cluster that RAY_ADDRESS names, instead of processes.
 
-        Raises UsageError, StorageError, MissingPackageError.
+        The index is the same with any number of actors. Raises UsageError, StorageError, EngineError,
+        MissingPackageError.
         """
         given = _absolute(paths)
         for path in given:
             if not Path(path).exists():
                 raise UsageError("does not exist", where=path, fix="give files or folders")
+        run = _Run(report or _log, progress, actors, on_ray)
         location = location_of(output)
         location.create()
-        changes = _update(location, given, report=report, progress=progress)
+        changes = run.update(location, given)
         index = cls(location.open(), location)
         index.changes = changes
         return index
@@ -152,6 +159,8 @@ class Index:
         *,
         report: Report | None = None,
         progress: bool = False,
+        actors: int = 1,
+        on_ray: bool = False,
     ) -> Changes:
         """Bring the index to what its files are now; ``paths`` are added to those it is built from.
 
@@ -159,9 +168,10 @@ class Index:
         longer exist are removed. If a file or folder that was given to ``build`` can't be found, it is
         reported and its documents stay; a single file that was deleted is removed.
 
-        Raises UsageError for an index in memory, StorageError.
+        The options are those of ``build``. Raises UsageError for an index in memory, StorageError.
         """
-        return _update(self._writable(), _absolute(paths), report=report, progress=progress)
+        run = _Run(report or _log, progress, actors, on_ray)
+        return run.update(self._writable(), _absolute(paths))
 
     def remove(self, path: str | os.PathLike[str]) -> int:
         """Remove the documents of a file, or of all files below a folder; ``update`` does not read it again.
@@ -199,15 +209,45 @@ class Index:
         self.close()
 
 
-def _update(location: Location, paths: list[str], *, report: Report | None, progress: bool) -> Changes:
-    from komrc.index.updating import update
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """How an index is brought up to date. Raises UsageError for a number of actors below 1."""
 
-    with location.writing() as store:
-        sources = location.sources().with_paths(paths)
-        location.write_sources(sources)
-        return update(
-            store, sources, own_folder=location.folder, report=report or _log, show_progress=progress
-        )
+    report: Report
+    progress: bool
+    actors: int
+    on_ray: bool
+
+    def __post_init__(self) -> None:
+        check_whole_number(self.actors, "actors")
+
+    def update(self, location: Location, paths: list[str]) -> Changes:
+        """Read what is new or has changed below the paths of the index and these."""
+        from komrc.index.updating import update
+
+        with location.writing() as store:
+            sources = location.sources().with_paths(paths)
+            location.write_sources(sources)
+            return update(
+                store,
+                sources,
+                own_folder=location.folder,
+                report=self.report,
+                show_progress=self.progress,
+                **self._parallel(location),
+            )
+
+    def _parallel(self, location: Location) -> dict[str, Any]:
+        """Who reads, or reads and writes."""
+        if self.actors == 1 and not self.on_ray:
+            return {}
+        from komrc.index.on_ray import actors_on_ray
+        from komrc.index.workers import ParallelReading, ParallelWriting, processes
+
+        workers = partial(actors_on_ray if self.on_ray else processes, actors=self.actors)
+        if location.url is not None:
+            return {"writing": ParallelWriting(workers, location.url)}
+        return {"reading": ParallelReading(workers)}
 
 
 def _absolute(paths: Iterable[str | os.PathLike[str]]) -> list[str]:

@@ -17,6 +17,7 @@ class Location(Protocol):
     """An index's store and its ``Sources``, wherever they are kept."""
 
     folder: Path | None  # on this machine; its files are never indexed
+    url: str | None  # if several processes on any machines can write at the same time
 
     def create(self) -> None:
         """Make an empty index, unless there is one. Raises UsageError, StorageError."""
@@ -41,6 +42,8 @@ class Location(Protocol):
 
 class FolderLocation:
     """Implements ``Location`` with the default store."""
+
+    url: str | None = None
 
     def __init__(self, folder: Path) -> None:
         self.folder: Path | None = folder

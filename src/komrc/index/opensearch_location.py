@@ -39,6 +39,7 @@ class OpenSearchLocation:
 
     def __init__(self, url: str) -> None:
         self.address = Address.parse(url)
+        self.url: str | None = url
 
     def create(self) -> None:
         """See ``Location``."""

@@ -28,7 +28,7 @@ _PAGE = 1_000  # records that are listed by one request
 _LOOKED_UP = 500  # ids in one request
 
 _STORED_ONLY = {"codec": "best_compression"}
-PASSAGES = {
+PASSAGES: dict[str, Any] = {
     "settings": {
         "index": {
             "codec": "best_compression",
@@ -41,7 +41,7 @@ PASSAGES = {
         "properties": {"terms": {"type": "text", "analyzer": "whitespace", "index_options": "freqs"}},
     },
 }
-DOCUMENTS = {
+DOCUMENTS: dict[str, Any] = {
     "settings": {"index": _STORED_ONLY},
     "mappings": {
         "dynamic": False,
@@ -53,7 +53,7 @@ DOCUMENTS = {
         },
     },
 }
-STATE = {
+STATE: dict[str, Any] = {
     "mappings": {
         "dynamic": False,
         "properties": {"kind": {"type": "keyword"}, "source": {"type": "keyword"}},
