@@ -11,7 +11,7 @@ import pytest
 
 from komrc import ray_cluster
 from komrc.errors import EngineError
-from support import shard_jobs
+from support import fake_engine, shard_jobs
 
 
 @contextlib.contextmanager
@@ -36,7 +36,8 @@ def ray_here() -> Iterator[Any]:
                     raise
                 if attempt == 2:
                     pytest.skip("the machine is too busy for Ray to start")
-        ray.cloudpickle.register_pickle_by_value(shard_jobs)  # actors don't find the tests' modules
+        for module in (shard_jobs, fake_engine):  # actors don't find the tests' modules
+            ray.cloudpickle.register_pickle_by_value(module)
         yield ray
 
 
