@@ -27,7 +27,15 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-OTHER_VARIABLES = ("KOMRC_DATA", "KOMRC_KORQUAD_URL", "KOMRC_MAX_DATA_BYTES")  # read outside this module
+OTHER_VARIABLES = (  # read outside this module
+    *("KOMRC_DATA", "KOMRC_KORQUAD_URL", "KOMRC_MAX_DATA_BYTES"),
+    *(
+        "KOMRC_OPENSEARCH_USER",
+        "KOMRC_OPENSEARCH_PASSWORD",
+        "KOMRC_OPENSEARCH_TOKEN",
+        "KOMRC_OPENSEARCH_CA_FILE",
+    ),
+)
 _YES_OR_NO = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 

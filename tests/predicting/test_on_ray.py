@@ -17,6 +17,7 @@ import psutil
 import pytest
 from support.shard_jobs import DyingReader, job, record, shards, write_lines
 
+from komrc import ray_cluster
 from komrc.errors import DataError, EngineError, ModelError, Problem, UsageError
 from komrc.predicting import on_ray, workers
 from komrc.predicting.model_ref import ModelRef
@@ -84,15 +85,15 @@ def test_nothing_listens_to_the_network(cluster: set[tuple[int, str, str, int]])
 
 
 def test_processors_are_shared() -> None:
-    assert on_ray._share([16.0, 16.0], 2) == 16
-    assert on_ray._share([16.0, 16.0], 3) == 8
-    assert on_ray._share([16.0, 4.0], 5) == 4
-    assert on_ray._share([2.0], 2) == 1
+    assert ray_cluster.share_of_processors([16.0, 16.0], 2) == 16
+    assert ray_cluster.share_of_processors([16.0, 16.0], 3) == 8
+    assert ray_cluster.share_of_processors([16.0, 4.0], 5) == 4
+    assert ray_cluster.share_of_processors([2.0], 2) == 1
     with pytest.raises(UsageError, match="3 processors for 4 actors"):
-        on_ray._share([2.0, 1.0, 0.0], 4)
-    assert on_ray._gpu_share([1.0, 1.0], 2) == 1
-    assert on_ray._gpu_share([1.0, 1.0], 3) == 0.5
-    assert on_ray._gpu_share([0.0], 3) == 0
+        ray_cluster.share_of_processors([2.0, 1.0, 0.0], 4)
+    assert ray_cluster.share_of_gpus([1.0, 1.0], 2) == 1
+    assert ray_cluster.share_of_gpus([1.0, 1.0], 3) == 0.5
+    assert ray_cluster.share_of_gpus([0.0], 3) == 0
 
 
 def test_another_attempt_after_any_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +112,7 @@ def test_another_attempt_after_any_progress(tmp_path: Path, monkeypatch: pytest.
         raise RayError("The actor died\nand more")
 
     ray = SimpleNamespace(exceptions=SimpleNamespace(RayError=RayError), is_initialized=lambda: True)
-    monkeypatch.setattr(on_ray, "_ray", lambda: ray)
+    monkeypatch.setattr(on_ray, "imported_ray", lambda *_: ray)
     monkeypatch.setattr(on_ray, "_attempt", attempt)
     poison = 9
     predict_folder(source, job(tmp_path / "out"), partial(on_ray.run, actors=1), run=RUN)

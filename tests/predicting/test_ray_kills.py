@@ -18,6 +18,7 @@ import pytest
 from support.local_ray import ray_here, ray_processes, title
 from support.shard_jobs import SlowReader, job, record, shards, write_lines
 
+from komrc import ray_cluster
 from komrc.models import hub
 from komrc.predicting import on_ray, workers
 from komrc.predicting.questions import open_questions
@@ -89,7 +90,7 @@ def test_worker_processes_killed(tmp_path: Path, kind: str) -> None:
 def test_a_node_killed(tmp_path: Path) -> None:
     from support import shard_jobs
 
-    ray = on_ray._ray()
+    ray = ray_cluster.imported_ray("this test", "")
     from ray.cluster_utils import Cluster
 
     data = write_lines(tmp_path / "q.jsonl", [record(n) for n in range(150)])

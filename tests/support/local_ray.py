@@ -9,9 +9,9 @@ from typing import Any
 import psutil
 import pytest
 
+from komrc import ray_cluster
 from komrc.errors import EngineError
-from komrc.predicting import on_ray
-from support import shard_jobs
+from support import fake_engine, shard_jobs
 
 
 @contextlib.contextmanager
@@ -21,12 +21,12 @@ def ray_here() -> Iterator[Any]:
     Ray gives its own processes 30 seconds to start: on a machine that is busy with something else it may
     take a second try, and the tests are skipped where that fails, too.
     """
-    ray = on_ray._ray()
+    ray = ray_cluster.imported_ray("this test", "")
     with contextlib.ExitStack() as stack:
         for attempt in range(3):
             before = set(psutil.Process().children())
             try:
-                stack.enter_context(on_ray._cluster(ray))
+                stack.enter_context(ray_cluster.cluster(ray))
                 break
             except EngineError as error:
                 for process in set(psutil.Process().children()) - before:
@@ -36,7 +36,8 @@ def ray_here() -> Iterator[Any]:
                     raise
                 if attempt == 2:
                     pytest.skip("the machine is too busy for Ray to start")
-        ray.cloudpickle.register_pickle_by_value(shard_jobs)  # actors don't find the tests' modules
+        for module in (shard_jobs, fake_engine):  # actors don't find the tests' modules
+            ray.cloudpickle.register_pickle_by_value(module)
         yield ray
 
 

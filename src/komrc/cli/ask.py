@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from komrc import text_files
@@ -61,7 +60,10 @@ def add_parser(commands: Commands) -> None:
         "--context", metavar="FILE", help="the text to read, UTF-8 or UTF-16; - reads standard input"
     )
     source.add_argument(
-        "--index", type=Path, metavar="FOLDER", help="the index to search, as `komrc index` writes it"
+        "--index",
+        type=reader_options.index_name,
+        metavar="INDEX",
+        help="the folder or URL of the index to search, as `komrc index` writes it",
     )
     parser.add_argument(
         "--top-k",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from komrc.cli.commands import Commands, add_command
 from komrc.cli.console import print_json
+from komrc.cli.reader_options import index_name, positive
 from komrc.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -20,10 +21,12 @@ EXAMPLES = """\
 examples:
   komrc index ~/문서 --output my.index             index all files of a folder
   komrc index a.txt notes.md --output my.index     add files to it
+  komrc index ~/문서 --output my.index --actors 4   read the files with four processes
   komrc index my.index --update                    read what is new or has changed, remove what was deleted
   komrc index my.index --remove ~/문서/old.txt      remove a file or folder; --update doesn't read it again
   komrc index my.index --info                      what it contains, as JSON
   komrc search "연차 신청 기한" --index my.index
+  komrc index ~/문서 --output opensearch://localhost:9200/documents     on many machines, in OpenSearch
 
 A file that can't be read is named on stderr with the reason; the others are indexed. The command then ends
 with exit code 3. If it is stopped or killed, what was indexed is kept: run it again, and it continues.
@@ -38,16 +41,16 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "paths",
         metavar="PATH",
-        type=Path,
+        type=index_name,
         nargs="+",
         help="files and folders to index; with --update, --remove and --info the index",
     )
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument(
         "--output",
-        type=Path,
-        metavar="FOLDER",
-        help="the folder of the index: a new one, or an index to add to",
+        type=index_name,
+        metavar="INDEX",
+        help="the folder of the index, or opensearch://HOST:PORT/NAME: a new one, or an index to add to",
     )
     action.add_argument("--update", action="store_true", help="bring the index to what its files are now")
     action.add_argument(
@@ -58,6 +61,16 @@ def add_parser(commands: Commands) -> None:
         help="remove the documents of a file or folder; may be repeated",
     )
     action.add_argument("--info", action="store_true", help="print what the index contains")
+    parser.add_argument(
+        "--actors",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="processes that read the files at the same time (default: 1)",
+    )
+    parser.add_argument(
+        "--ray", action="store_true", help="take actors on Ray, of the cluster that RAY_ADDRESS names"
+    )
     parser.set_defaults(run=run)
 
 
@@ -65,13 +78,16 @@ def run(args: argparse.Namespace) -> int:
     """Build, update, remove or print."""
     from komrc.index import Index
 
+    options = {"report": _report, "progress": True, "actors": args.actors, "on_ray": args.ray}
     if args.output is not None:
-        with Index.build(args.paths, args.output, report=_report, progress=True) as index:
+        with Index.build(args.paths, args.output, **options) as index:
             assert index.changes is not None
             return _finish(index.changes)
+    if not args.update and (args.ray or args.actors > 1):
+        raise UsageError("has no effect with --remove or --info", where="--actors, --ray", fix="leave it out")
     with Index.open(_one_index(args)) as index:
         if args.update:
-            return _finish(index.update(report=_report, progress=True))
+            return _finish(index.update(**options))
         if args.remove:
             removed = sum(index.remove(path) for path in args.remove)
             print(json.dumps({"removed": removed}))
@@ -80,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _one_index(args: argparse.Namespace) -> Path:
+def _one_index(args: argparse.Namespace) -> str | Path:
     """Raises UsageError."""
     if len(args.paths) != 1:
         option = "--update" if args.update else "--remove" if args.remove else "--info"
@@ -89,7 +105,8 @@ def _one_index(args: argparse.Namespace) -> Path:
             where="PATH",
             fix="to add files to an index, give them with --output INDEX",
         )
-    return Path(args.paths[0])
+    index: str | Path = args.paths[0]
+    return index
 
 
 def _report(unread: Unread) -> None:

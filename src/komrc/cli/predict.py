@@ -56,9 +56,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--output", required=True, metavar="FILE|FOLDER", help="the answers")
     parser.add_argument(
         "--index",
-        type=Path,
-        metavar="FOLDER",
-        help="answer from the documents of this index, as `komrc index` writes it",
+        type=reader_options.index_name,
+        metavar="INDEX",
+        help="answer from the documents of this index (a folder or URL), as `komrc index` writes it",
     )
     parser.add_argument(
         "--passages",
@@ -227,7 +227,7 @@ def _refuse_inputs(args: argparse.Namespace) -> None:
             raise UsageError("is also an input", where=args.output, fix="give another output")
     overwriting.refuse_inputs(outputs, inputs)
     overwriting.refuse_inside(outputs, [path for path in inputs if path.is_dir()])
-    if args.index is not None:
+    if isinstance(args.index, Path):
         overwriting.refuse_inside(outputs, [args.index])
     overwriting.refuse_inputs(outputs, checks.inputs(args.model or hub.embedded_model()))
 
@@ -248,7 +248,8 @@ def _to_file(args: argparse.Namespace, source: QuestionSet, model: ModelRef) -> 
     if index is not None:
         info = index.info()
         size = f"{info.documents} documents, {info.passages} passages, {info.characters} characters"
-        run |= {"index": f"{args.index.absolute()}: {size}", "passages": str(passages)}
+        name = args.index.absolute() if isinstance(args.index, Path) else args.index
+        run |= {"index": f"{name}: {size}", "passages": str(passages)}
     return predict_file(
         model.load(),
         source,

@@ -83,6 +83,11 @@ def load_reader(args: argparse.Namespace, folder: Path | None = None) -> Reader:
     )
 
 
+def index_name(text: str) -> str | Path:
+    """The folder of an index, or its URL, for argparse: a Path would change the URL."""
+    return text if "://" in text else Path(text)
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1, for argparse."""
     value = int(text)

@@ -6,12 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from komrc.cli.commands import Commands, add_command
 from komrc.cli.console import print_json
-from komrc.cli.reader_options import positive
+from komrc.cli.reader_options import index_name, positive
 
 if TYPE_CHECKING:
     from komrc.index import Hit
@@ -25,7 +24,7 @@ Without a terminal each passage is a line: score, document, start, end, page, li
 Offsets count characters (code points) of the document's extracted text from 0; end is one past the last
 character. The page is empty if the format has no pages.
 """
-_ADVICE = 'Put the question in quotation marks: komrc search "연차 신청 기한" --index FOLDER'
+_ADVICE = 'Put the question in quotation marks: komrc search "연차 신청 기한" --index my.index'
 
 
 def add_parser(commands: Commands) -> None:
@@ -33,7 +32,11 @@ def add_parser(commands: Commands) -> None:
     parser = add_command(commands, "search", epilog=EXAMPLES, advice=_ADVICE)
     parser.add_argument("question", metavar="QUESTION", help="a question, or words to search for")
     parser.add_argument(
-        "--index", required=True, type=Path, metavar="FOLDER", help="the index, as `komrc index` writes it"
+        "--index",
+        required=True,
+        type=index_name,
+        metavar="INDEX",
+        help="the folder or URL of the index, as `komrc index` writes it",
     )
     parser.add_argument("--top-k", type=positive, default=10, metavar="N", help="passages (default: 10)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from komrc.errors import InputError, UsageError, check_whole_number
-from komrc.index import folder as index_folder
 from komrc.index.bigrams import bigrams
+from komrc.index.location import Location, location_of
 from komrc.index.memory_store import MemoryStore
 from komrc.index.store import Hit, Store
 
@@ -32,7 +32,7 @@ class IndexInfo:
         documents: documents; a file of records has many.
         passages: passages, which are what a search finds.
         characters: code points of all texts.
-        size: bytes on the disk, or of the search arrays in memory.
+        size: bytes on the disks, or of the search arrays in memory.
         paths: what the index is built from.
         left_out: what was removed from it and is not read again.
     """
@@ -53,14 +53,17 @@ class IndexInfo:
 class Index:
     """Documents cut into passages, which are searched by BM25 over pairs of characters.
 
-    Make one with ``build``, ``open`` or ``of_documents``. An index in a folder may be searched by several
-    processes and threads while one process changes it; they see each change once it is complete. Use it as
-    a context manager, or call ``close``.
+    Make one with ``build``, ``open`` or ``of_documents``. It is in a folder, in memory, or in OpenSearch, if
+    a URL such as ``opensearch://localhost:9200/NAME`` is given instead of a folder. An index in a folder or
+    in OpenSearch may be searched by several processes and threads while one process changes it. They see each
+    change once it is complete; in OpenSearch a change of several documents becomes visible document by
+    document. Use it as a context manager, or call ``close``.
     """
 
-    def __init__(self, store: Store, folder: Path | None = None) -> None:
+    def __init__(self, store: Store, location: Location | None = None) -> None:
         self._store = store
-        self.folder = folder
+        self._location = location
+        self.folder = location.folder if location is not None else None  # None in a cluster or in memory
         self.changes: Changes | None = None  # what `build` did
 
     @classmethod
@@ -71,6 +74,8 @@ class Index:
         *,
         report: Report | None = None,
         progress: bool = False,
+        actors: int = 1,
+        on_ray: bool = False,
     ) -> Index:
         """Index files and folders.
 
@@ -79,35 +84,36 @@ class Index:
 
         Args:
             paths: files, and folders of which all files are read.
-            output: the folder of the index; a new one, or an index.
+            output: the folder of the index, or the URL of an index in OpenSearch; a new one, or an index.
             report: is called for each file that can't be read; None: each is logged as a warning.
             progress: show progress on stderr.
+            actors: processes that read and cut files; those of an index in OpenSearch also write to it.
+            on_ray: take actors on Ray, of the cluster that RAY_ADDRESS names, instead of processes.
 
-        Raises UsageError, StorageError, MissingPackageError.
+        The index is the same with any number of actors. Raises UsageError, StorageError, EngineError,
+        MissingPackageError.
         """
         given = _absolute(paths)
         for path in given:
             if not Path(path).exists():
                 raise UsageError("does not exist", where=path, fix="give files or folders")
-        folder = Path(output)
-        index_folder.create(folder)
-        changes = _update(folder, given, report=report, progress=progress)
-        index = cls.open(folder)
+        run = _Run(report or _log, progress, actors, on_ray)
+        location = location_of(output)
+        location.create()
+        changes = run.update(location, given)
+        index = cls(location.open(), location)
         index.changes = changes
         return index
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Index:
-        """Open an index that ``build`` has written.
+        """Open an index that ``build`` has written, by its folder or URL.
 
-        Raises UsageError if the folder is no index, StorageError for one that is damaged or of another
-        format, MissingPackageError.
+        Raises UsageError if there is no index, StorageError for one that is damaged, of another format or
+        can't be reached, MissingPackageError.
         """
-        from komrc.index.tantivy_store import TantivyStore
-
-        path = Path(folder)
-        index_folder.read(path)
-        return cls(TantivyStore(path), path)
+        location = location_of(folder)
+        return cls(location.open(), location)
 
     @classmethod
     def of_documents(cls, documents: Iterable[Document]) -> Index:
@@ -140,9 +146,9 @@ class Index:
     def info(self) -> IndexInfo:
         """How much the index contains, and from where."""
         counts = asdict(self._store.info())
-        if self.folder is None:
+        if self._location is None:
             return IndexInfo(**counts)
-        sources = index_folder.read(self.folder)
+        sources = self._location.sources()
         return IndexInfo(**counts, paths=sources.paths, left_out=sources.left_out)
 
     # --- changing ------------------------------------------------------------------------------------------
@@ -153,6 +159,8 @@ class Index:
         *,
         report: Report | None = None,
         progress: bool = False,
+        actors: int = 1,
+        on_ray: bool = False,
     ) -> Changes:
         """Bring the index to what its files are now; ``paths`` are added to those it is built from.
 
@@ -160,21 +168,21 @@ class Index:
         longer exist are removed. If a file or folder that was given to ``build`` can't be found, it is
         reported and its documents stay; a single file that was deleted is removed.
 
-        Raises UsageError for an index in memory, StorageError.
+        The options are those of ``build``. Raises UsageError for an index in memory, StorageError.
         """
-        return _update(self._writable_folder(), _absolute(paths), report=report, progress=progress)
+        run = _Run(report or _log, progress, actors, on_ray)
+        return run.update(self._writable(), _absolute(paths))
 
     def remove(self, path: str | os.PathLike[str]) -> int:
         """Remove the documents of a file, or of all files below a folder; ``update`` does not read it again.
 
         Returns the number of documents. Raises InputError if the index has none from there, UsageError.
         """
-        from komrc.index.tantivy_store import TantivyStore
         from komrc.index.updating import forget, sources_below
 
-        folder = self._writable_folder()
+        location = self._writable()
         (absolute,) = _absolute([path])
-        with contextlib.closing(TantivyStore(folder, write=True)) as store:
+        with location.writing() as store:
             chosen = sources_below(store, absolute)
             if not chosen:
                 raise InputError(
@@ -182,13 +190,13 @@ class Index:
                     where=absolute,
                     fix="give a file or folder as it was indexed; komrc index FOLDER --info names them",
                 )
-            index_folder.write(folder, index_folder.read(folder).without(absolute))
+            location.write_sources(location.sources().without(absolute))
             return forget(store, chosen)
 
-    def _writable_folder(self) -> Path:
-        if self.folder is None:
+    def _writable(self) -> Location:
+        if self._location is None:
             raise UsageError("an index in memory can't be changed", fix="make it again from its documents")
-        return self.folder
+        return self._location
 
     def close(self) -> None:
         """Release files and connections."""
@@ -201,14 +209,45 @@ class Index:
         self.close()
 
 
-def _update(folder: Path, paths: list[str], *, report: Report | None, progress: bool) -> Changes:
-    from komrc.index.tantivy_store import TantivyStore
-    from komrc.index.updating import update
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """How an index is brought up to date. Raises UsageError for a number of actors below 1."""
 
-    with contextlib.closing(TantivyStore(folder, write=True)) as store:
-        sources = index_folder.read(folder).with_paths(paths)
-        index_folder.write(folder, sources)
-        return update(store, sources, own_folder=folder, report=report or _log, show_progress=progress)
+    report: Report
+    progress: bool
+    actors: int
+    on_ray: bool
+
+    def __post_init__(self) -> None:
+        check_whole_number(self.actors, "actors")
+
+    def update(self, location: Location, paths: list[str]) -> Changes:
+        """Read what is new or has changed below the paths of the index and these."""
+        from komrc.index.updating import update
+
+        with location.writing() as store:
+            sources = location.sources().with_paths(paths)
+            location.write_sources(sources)
+            return update(
+                store,
+                sources,
+                own_folder=location.folder,
+                report=self.report,
+                show_progress=self.progress,
+                **self._parallel(location),
+            )
+
+    def _parallel(self, location: Location) -> dict[str, Any]:
+        """Who reads, or reads and writes."""
+        if self.actors == 1 and not self.on_ray:
+            return {}
+        from komrc.index.on_ray import actors_on_ray
+        from komrc.index.workers import ParallelReading, ParallelWriting, processes
+
+        workers = partial(actors_on_ray if self.on_ray else processes, actors=self.actors)
+        if location.url is not None:
+            return {"writing": ParallelWriting(workers, location.url)}
+        return {"reading": ParallelReading(workers)}
 
 
 def _absolute(paths: Iterable[str | os.PathLike[str]]) -> list[str]:

@@ -8,8 +8,9 @@ with a million records, too.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +31,10 @@ _LIMITS = Limits()
 
 T = TypeVar("T")
 Report = Callable[[Unread], None]
+# Documents of files in the order of the files, cut or not.
+Reading = Callable[["Sequence[ChangedFile]"], Iterator[Document | CutDocument | Unread]]
+# Others read the files and write the documents: bytes that were read, and what was changed, a part at a time.
+Writing = Callable[["Sequence[ChangedFile]"], Iterator[tuple[int, "Changes"]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,14 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
-    """A file to look at and its state before it is read; ``source`` is the path as documents have it."""
+class ChangedFile:
+    """A file that is new or has changed.
+
+    Args:
+        file: the file.
+        source: its path as documents have it.
+        state: its state before it is read.
+    """
 
     file: File
     source: str
@@ -64,28 +75,65 @@ def cut(document: Document) -> CutDocument:
     )
 
 
-def digest(document: Document) -> str:
+def _cut_once(document: Document | CutDocument) -> CutDocument:
+    return cut(document) if isinstance(document, Document) else document
+
+
+def _renamed(document: Document | CutDocument, id_: str) -> Document | CutDocument:
+    if isinstance(document, Document):
+        return replace(document, id=id_)
+    named = [replace(passage, document=id_) for passage in document.passages]
+    return replace(document, id=id_, passages=named)
+
+
+def digest(document: Document | CutDocument) -> str:
     """Hex digest of all that the passages depend on."""
+    if isinstance(document, CutDocument):
+        return document.digest
     content = hashlib.blake2b(document.text.encode("utf-8", "surrogatepass"), digest_size=16)
     blocks = [(block.kind, block.start, block.end, block.page, block.level) for block in document.blocks]
     content.update(repr((document.title, document.source, blocks)).encode("utf-8", "backslashreplace"))
     return content.hexdigest()
 
 
+def read_changed(
+    files: Sequence[ChangedFile], limits: Limits = _LIMITS
+) -> Iterator[Document | CutDocument | Unread]:
+    """``Reading`` in this process."""
+    return iter(read_files([file.file for file in files], limits=limits))
+
+
+def read_into(store: WritableStore, files: Sequence[ChangedFile]) -> Changes:
+    """Read these files and store their documents; nothing else is changed."""
+    run = _Update(store, _nothing)
+    run.read(files, read_changed, show_progress=False)
+    return run.changes()
+
+
 def update(
-    store: WritableStore, sources: Sources, *, own_folder: Path, report: Report, show_progress: bool
+    store: WritableStore,
+    sources: Sources,
+    *,
+    own_folder: Path | None,
+    report: Report,
+    show_progress: bool,
+    reading: Reading = read_changed,
+    writing: Writing | None = None,
 ) -> Changes:
     """Bring the store to what the files are now.
 
     Args:
         sources: files and folders, and what to leave out.
-        own_folder: the folder of the index; its files are never read.
+        own_folder: the folder of the index, if it has one; its files are never read.
         report: is called for each file or record that could not be read, when that is known.
+        reading: reads the files.
+        writing: reads the files and stores their documents instead.
     """
-    left_out = (*sources.left_out, str(own_folder.resolve()), str(own_folder.absolute()))
+    own = (str(own_folder.resolve()), str(own_folder.absolute())) if own_folder is not None else ()
+    left_out = (*sources.left_out, *own)
     run = _Update(store, report)
     present: set[str] = set()
-    to_read: list[_File] = []
+    to_read: list[ChangedFile] = []
     for files in _in_groups(run.files(sources.paths, left_out)):
         known = store.states([file.source for file in files])
         present.update(file.source for file in files)
@@ -98,7 +146,10 @@ def update(
         if source not in present and not run.is_kept(source) and upload_below(source, own_folder) is None
     ]
     run.removed += forget(store, gone)
-    run.read(to_read, show_progress=show_progress)
+    if writing is not None:
+        run.let_write(to_read, writing, show_progress=show_progress)
+    else:
+        run.read(to_read, reading, show_progress=show_progress)
     return run.changes()
 
 
@@ -111,8 +162,8 @@ def add_files(
     for file in files:
         status = file.path.stat()
         state = FileState(status.st_size, status.st_mtime_ns)
-        to_read.append(_File(file, _printable(file.path), state))
-    run.read(to_read, show_progress=False)
+        to_read.append(ChangedFile(file, _printable(file.path), state))
+    run.read(to_read, partial(read_changed, limits=limits), show_progress=False)
     return run.changes()
 
 
@@ -144,13 +195,14 @@ class _Update:
     removed: int = 0
     unread: list[Unread] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)  # paths that can't be looked at now
-    batch: dict[str, tuple[Document, str]] = field(default_factory=dict)  # with the id if its own is taken
+    # Documents with the id that they get if another file has theirs.
+    batch: dict[str, tuple[Document | CutDocument, str]] = field(default_factory=dict)
     characters: int = 0
     read_whole: dict[str, FileState] = field(default_factory=dict)
 
     # --- files ---------------------------------------------------------------------------------------------
 
-    def files(self, paths: Iterable[str], left_out: tuple[str, ...]) -> Iterator[_File]:
+    def files(self, paths: Iterable[str], left_out: tuple[str, ...]) -> Iterator[ChangedFile]:
         """The files of all paths, each once."""
         seen: set[str] = set()
         for root in map(Path, paths):
@@ -176,7 +228,7 @@ class _Update:
                     self.kept.append(source)
                     continue
                 own_id = replace(file, id=_printable(file.path.name)) if file.named else file
-                yield _File(own_id, source, FileState(status.st_size, status.st_mtime_ns))
+                yield ChangedFile(own_id, source, FileState(status.st_size, status.st_mtime_ns))
 
     def is_kept(self, source: str) -> bool:
         """Whether a file's documents stay, though the file can't be looked at."""
@@ -187,7 +239,22 @@ class _Update:
         self.unread.append(unread)
         self.report(unread)
 
-    def read(self, files: list[_File], *, show_progress: bool) -> None:
+    def let_write(self, files: Sequence[ChangedFile], writing: Writing, *, show_progress: bool) -> None:
+        """Let others read files and store their documents."""
+        total = sum(file.state.size for file in files) / _MIB
+        with progress.showing(total=max(1, round(total)), what="indexing (MiB)") as show:
+            done = 0
+            for size, changes in writing(files):
+                self.added += changes.added
+                self.replaced += changes.replaced
+                self.removed += changes.removed
+                for unread in changes.unread:
+                    self.skip(unread)
+                done += size
+                if show_progress:
+                    show(done / _MIB)
+
+    def read(self, files: Sequence[ChangedFile], reading: Reading, *, show_progress: bool) -> None:
         """Read files and store their documents."""
         by_source = {file.source: file for file in files}
         total = sum(file.state.size for file in files) / _MIB
@@ -195,7 +262,7 @@ class _Update:
             advance = show if show_progress else _nothing
             done = 0.0
             current: _Reading | None = None
-            for item in read_files([file.file for file in files], limits=self.limits):
+            for item in reading(files):
                 if current is None or item.source != current.source:
                     done += self.finish(current)
                     current = _Reading(item.source, by_source.pop(item.source), self.store)
@@ -213,7 +280,7 @@ class _Update:
 
     # --- documents -----------------------------------------------------------------------------------------
 
-    def take(self, document: Document, current: _Reading) -> None:
+    def take(self, document: Document | CutDocument, current: _Reading) -> None:
         """Put a document into the batch."""
         if document.id in current.ids:
             self.skip(Unread(document.source, f"the id {document.id} occurs twice; the first is indexed"))
@@ -250,10 +317,10 @@ class _Update:
     def flush(self) -> None:
         """Store the batch: documents that are new or changed, and the files that were read whole."""
         stored = self.store.documents(list(self.batch))
-        chosen: list[Document] = []
+        chosen: list[Document | CutDocument] = []
         for document, other_id in self.batch.values():
             taken = document.id in stored and stored[document.id].source != document.source
-            chosen.append(replace(document, id=other_id) if taken else document)
+            chosen.append(_renamed(document, other_id) if taken else document)
         stored |= self.store.documents([document.id for document in chosen if document.id not in self.batch])
         new = [
             document
@@ -261,7 +328,7 @@ class _Update:
             if document.id not in stored or stored[document.id].digest != digest(document)
         ]
         if new or self.read_whole:
-            self.store.write(Change(add=[cut(document) for document in new], read=self.read_whole))
+            self.store.write(Change(add=list(map(_cut_once, new)), read=self.read_whole))
         replaced = sum(document.id in stored for document in new)
         self.replaced += replaced
         self.added += len(new) - replaced
@@ -275,7 +342,7 @@ class _Update:
 class _Reading:
     """The file that is being read."""
 
-    def __init__(self, source: str, file: _File, store: WritableStore) -> None:
+    def __init__(self, source: str, file: ChangedFile, store: WritableStore) -> None:
         self.source = source
         self.file = file
         self.size = file.state.size
@@ -301,5 +368,5 @@ def _in_groups(items: Iterable[T]) -> Iterator[list[T]]:
         yield group
 
 
-def _nothing(_finished: float) -> None:
+def _nothing(_: object) -> None:
     return

@@ -1,38 +1,20 @@
-"""Actors on Ray: Ray Data gives them shards. It replaces actors that die and gives their shards to others.
-
-RAY_ADDRESS names a running cluster. Without it, Ray is started on this machine for this run: on the
-loopback address, with a token, without dashboard and usage reports.
-"""
+"""Actors on Ray: Ray Data gives them shards. It replaces actors that die and gives their shards to others."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-import os
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from komrc import errors
-from komrc.errors import EngineError, KomrcError, UsageError, first_line, require
+from komrc.errors import EngineError, KomrcError
 from komrc.predicting.questions import ShardSpec
 from komrc.predicting.shards import ShardJob, ShardResult, ShardWorker
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from komrc.ray_cluster import cluster, imported_ray, nodes, share_of_gpus, share_of_processors, short
 
 _RETRIES = 2  # of a shard whose actor has died, in one attempt; after any progress there is another attempt
-_OBJECT_STORE = 80 << 20  # bytes, Ray's least; only names and numbers of shards travel
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
-    # Despite its name it matters on Linux: with 0, Ray listens on the loopback address only.
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-}
 
 
 def run(
@@ -46,9 +28,9 @@ def run(
     Raises UsageError if the cluster has too few processors, EngineError if Ray is missing or actors crash
     repeatedly, and what an actor raises.
     """
-    ray = _ray()
+    ray = imported_ray("engine ray", "engine")
     left = {shard.number: shard for shard in shards}
-    with _cluster(ray):
+    with cluster(ray):
         while left:
             before = len(left)
             try:
@@ -60,7 +42,7 @@ def run(
                 # Several crashes at once also use up the retries of shards that did not cause them.
                 if len(left) == before:
                     raise EngineError(
-                        f"Ray gave up ({_first_line(error)})",
+                        f"Ray gave up ({short(error)})",
                         fix="run the same command again: it writes only the missing shards; if actors run "
                         "out of memory, use fewer actors, or smaller shards with --shard-size",
                     ) from error
@@ -77,8 +59,8 @@ def _attempt(
             fn_constructor_args=(job,),
             # One shard waits at each actor, so that none is idle.
             compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
-            num_cpus=_share(_nodes(ray, "CPU"), actors),
-            num_gpus=_gpu_share(_nodes(ray, "GPU"), actors) if gpus else 0,
+            num_cpus=share_of_processors(nodes(ray, "CPU"), actors),
+            num_gpus=share_of_gpus(nodes(ray, "GPU"), actors) if gpus else 0,
             max_restarts=-1,
             max_task_retries=_RETRIES,
         )
@@ -119,68 +101,3 @@ def _from_json(reply: str) -> ShardResult:
     if "error" in value:
         raise errors.from_json(value["error"])
     return ShardResult(**value)
-
-
-def _ray() -> ModuleType:
-    address = os.environ.get("RAY_ADDRESS")
-    if not address:
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-    require("ray", extra="ray", purpose="engine ray", where="engine")
-    import ray
-    import ray.data
-
-    return ray
-
-
-@contextlib.contextmanager
-def _cluster(ray: Any) -> Iterator[None]:
-    """Use Ray if it is running; else start it for this context."""
-    if ray.is_initialized():
-        yield
-        return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        if os.environ.get("RAY_ADDRESS"):
-            ray.init(**quiet)
-        else:
-            ray.init(address="local", include_dashboard=False, object_store_memory=_OBJECT_STORE, **quiet)
-    except Exception as error:  # Ray also raises bare Exception
-        raise EngineError(
-            f"Ray can't be reached or started ({_first_line(error)})",
-            where=os.environ.get("RAY_ADDRESS") or "this machine",
-            fix="check RAY_ADDRESS; without it Ray is started here, which can fail on a busy machine",
-        ) from error
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised as exceptions too
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _nodes(ray: Any, resource: str) -> list[float]:
-    return [node["Resources"].get(resource, 0.0) for node in ray.nodes() if node["Alive"]]
-
-
-def _share(nodes: Sequence[float], actors: int) -> int:
-    """The most processors that each actor can have such that all actors fit."""
-    for share in range(int(max(nodes, default=0)), 0, -1):
-        if sum(int(node) // share for node in nodes) >= actors:
-            return share
-    raise UsageError(
-        f"the cluster has {int(sum(nodes))} processors for {actors} actors",
-        where="actors",
-        fix="take fewer actors, or add hosts",
-    )
-
-
-def _gpu_share(nodes: Sequence[float], actors: int) -> float:
-    """One GPU each, or a part of one where there are more actors than GPUs."""
-    total = int(sum(nodes))
-    return 1 / -(-actors // total) if total else 0
-
-
-def _first_line(error: BaseException) -> str:
-    return _COLOURS.sub("", first_line(error))
