@@ -22,7 +22,7 @@ import numpy as np
 from komrc.errors import check_whole_number
 from komrc.html import HtmlAnswer, HtmlView
 from komrc.html.passages import PagePassage, page_passages
-from komrc.html.whole_blocks import from_label
+from komrc.html.whole_blocks import from_label, to_label
 from komrc.index.bigrams import bigrams
 from komrc.long_texts import question_scores
 from komrc.reader import Prediction, Reader
@@ -45,6 +45,12 @@ class PagePrediction:
     id: str
     answer: HtmlAnswer
     passages: tuple[PagePassage, ...]
+    view: HtmlView
+
+    def has_read(self, html_start: int, html_end: int) -> bool:
+        """Whether one of the passages holds what is taught for the answer ``html[html_start:html_end]``."""
+        label = to_label(self.view, html_start, html_end)
+        return label is not None and any(passage.holds(*label) for passage in self.passages)
 
 
 class PageReader:
@@ -72,7 +78,7 @@ class PageReader:
         view = HtmlView(html)
         passages = page_passages(view, self.reader.tokenizer, self.reader.config.windows)
         if not passages:
-            return [PagePrediction(example.id, HtmlAnswer("", 0, 0, 0.0), ()) for example in examples]
+            return [PagePrediction(example.id, HtmlAnswer("", 0, 0, 0.0), (), view) for example in examples]
         counts = [Counter(bigrams(passage.context)) for passage in passages]
         chosen = [self._choose(example.question, counts) for example in examples]
         read = self.reader.read_examples(
@@ -88,7 +94,7 @@ class PageReader:
         for example, (numbers, shares) in zip(examples, chosen, strict=True):
             own = [passages[number] for number in numbers]
             answer = self._best(view, own, shares, read[begin : begin + len(own)])
-            predictions.append(PagePrediction(example.id, answer, tuple(own)))
+            predictions.append(PagePrediction(example.id, answer, tuple(own), view))
             begin += len(own)
         return predictions
 

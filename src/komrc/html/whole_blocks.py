@@ -83,4 +83,6 @@ def _heading_in_front(view: HtmlView, place: int) -> Block | None:
     if index < 0:
         return None
     block = view.blocks[index]
-    return block if block.kind == "heading" and not view.text[block.end : place].strip() else None
+    if block.kind != "heading" or block.end > place or view.text[block.end : place].strip():
+        return None
+    return block
