@@ -29,6 +29,7 @@ def test_the_file_keeps_its_keys(tmp_path: Path) -> None:
         "max_seq_length": 384,
         "doc_stride": 128,
         "max_query_length": 64,
+        "html_markers": False,
         "n_best_size": 3,
         "max_answer_length": 30,
         "version_2_with_negative": False,

@@ -88,7 +88,7 @@ def _of_page(page: Page, tokenizer: ReaderTokenizer, config: WindowConfig) -> It
         scores = question_scores(example.question, counts)
         best = max(holding, key=lambda number: scores[number])  # neighbouring passages overlap
         yield _example(example, passages[best], best, label)
-        text = view.text[slice(*label)]
+        text = view.text[slice(*label)]  # a marker, or one character, says nothing about a passage
         others = [
             number
             for number, passage in enumerate(passages)
