@@ -29,6 +29,7 @@ def test_the_file_keeps_its_keys(tmp_path: Path) -> None:
         "max_seq_length": 384,
         "doc_stride": 128,
         "max_query_length": 64,
+        "html_markers": False,
         "n_best_size": 3,
         "max_answer_length": 30,
         "version_2_with_negative": False,
@@ -50,7 +51,8 @@ def test_a_folder_without_the_file_gets_the_defaults(tmp_path: Path) -> None:
 def test_training_has_the_same_defaults() -> None:
     options, defaults = TrainingOptions(), ReaderConfig().values()
     shared = {name: getattr(options, name, None) for name in NAMES}
-    assert shared | {"null_score_diff_threshold": 0.0, "temperature": 1.0} == defaults
+    decided = {"null_score_diff_threshold": 0.0, "temperature": 1.0, "html_markers": False}
+    assert shared | decided == defaults
 
 
 def test_keys_of_a_later_version_are_left_aside(tmp_path: Path) -> None:

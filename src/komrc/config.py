@@ -27,17 +27,21 @@ class WindowConfig:
         max_seq_length: question, context and special tokens together.
         doc_stride: from the start of one window to the start of the next.
         max_query_length: a longer question is cut at its end.
+        html_markers: whether the markers of an HTML view's blocks are tokens of their own, as for a model
+            that was trained on pages.
     """
 
     max_seq_length: int = 384
     doc_stride: int = 128
     max_query_length: int = 64
+    html_markers: bool = False
 
     def within(self, longest: int) -> WindowConfig:
         """The same for windows of at most ``longest`` tokens: step and question shrink with the window."""
         if self.max_seq_length <= longest:
             return self
-        return WindowConfig(
+        return replace(
+            self,
             max_seq_length=longest,
             doc_stride=max(1, min(self.doc_stride, longest // 2)),
             max_query_length=max(1, min(self.max_query_length, longest // 4)),

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from komrc.data import SCORING, load_korquad2, read_json, read_passages, read_predictions
+from komrc.data import EVALUATING, SCORING, load_korquad2, read_json, read_passages, read_predictions
 from komrc.errors import DataError
 from komrc.metrics import klue, korquad, retrieval, squad2
+from komrc.progress import showing
 from komrc.text import particles
 from komrc.text.locate import locate
 from komrc.types import Example
@@ -126,6 +127,35 @@ def predict(
     reader = Reader.load(model, engine=engine, model_type=model_type, **(settings or {}))
     predictions = reader.read_examples(examples, progress=True)
     return {p.id: p.text for p in predictions}
+
+
+def predict_pages(
+    data: Path,
+    model: str,
+    engine: EngineName = "auto",
+    *,
+    model_type: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    skip_invalid: bool = False,
+) -> tuple[dict[str, str], float]:
+    """The best answer to each question of KorQuAD 2 data, as HTML; and the share of the questions whose
+    answer is in a passage that was read, 0 to 1. See ``predict``; progress counts pages."""
+    from komrc.page_reader import PageReader
+    from komrc.reader import Reader
+
+    reader = PageReader(Reader.load(model, engine=engine, model_type=model_type, **(settings or {})))
+    answers: dict[str, str] = {}
+    found = 0
+    with showing(total=None, what="reading") as advance:
+        for page in load_korquad2(data, skip_invalid=skip_invalid, needs=EVALUATING):
+            for example, prediction in zip(
+                page.examples, reader.read(page.context, page.examples), strict=True
+            ):
+                answers[example.id] = prediction.answer.text
+                gold = example.answers[0]
+                found += prediction.has_read(gold.start, gold.end)
+            advance(len(answers))
+    return answers, found / max(1, len(answers))
 
 
 def missing(examples: Sequence[Example], predictions: Mapping[str, str]) -> list[str]:

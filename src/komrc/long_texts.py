@@ -13,7 +13,7 @@ temperature ``T``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -91,7 +91,23 @@ def _scores(windows: Windows, own: NDArray[np.int64], example: Example) -> NDArr
     until = np.cumsum(times, axis=1)
     last = np.searchsorted(starts, ends, side="left")
     inside = until[:, last] - until[:, : len(own)]  # [bigrams, windows]
-    holding = (inside > 0).sum(axis=1)
-    idf = np.log(1 + (len(own) - holding + 0.5) / (holding + 0.5))
-    scores: NDArray[np.float64] = idf @ (inside * (_K1 + 1) / (inside + _K1))
+    return _bm25(inside)
+
+
+def question_scores(question: str, counts: Sequence[Mapping[str, int]]) -> NDArray[np.float64]:
+    """BM25 of the pieces of one text for a question, [pieces].
+
+    Args:
+        counts: how often each term (``komrc.index.bigrams``) is in each piece; 0 for one that is not.
+    """
+    terms = list(dict.fromkeys(bigrams(question)))
+    times = np.array([[count.get(term, 0) for count in counts] for term in terms], np.float64)
+    return _bm25(times.reshape(len(terms), len(counts)))
+
+
+def _bm25(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``times``: how often each term of the question is in each piece, [terms, pieces]."""
+    holding = (times > 0).sum(axis=1)
+    idf = np.log(1 + (times.shape[1] - holding + 0.5) / (holding + 0.5))
+    scores: NDArray[np.float64] = idf @ (times * (_K1 + 1) / (times + _K1))
     return scores

@@ -6,10 +6,10 @@ cost one tokenization and one copy. Everything is a flat typed array that can be
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from komrc.config import WindowConfig
 from komrc.engines import BOUNDARY_CLASSES, Batch
 from komrc.errors import UsageError, check_whole_number
+from komrc.html.marker_tokens import MarkedTokens, encode_views
 from komrc.text.invisible import VisibleText, visible
 from komrc.types import Example
 
 if TYPE_CHECKING:
     from komrc.tokenization import PairTemplate, ReaderTokenizer
+    from komrc.tokenization.offsets import TokenizedText
 
 _READINGS = 32  # windows that may hold the same token, at most
 _TEXTS_AT_ONCE = 256  # bounds the memory of the tokenizer library: about 100 bytes a token
@@ -101,7 +103,8 @@ def build_windows(
     questions = [e.question for e in examples]
     with ThreadPoolExecutor(max_workers=1) as other:  # one is in Python while the other is in Rust
         encoded = other.submit(_encode_questions, questions, tokenizer, config.max_query_length)
-        context_ids, char_start, char_end, context_indptr = _encode_contexts(texts, tokenizer)
+        encode = partial(encode_views, tokenizer) if config.html_markers else tokenizer.encode_many
+        context_ids, char_start, char_end, context_indptr = _encode_contexts(texts, encode)
     question_ids, question_indptr, truncated = encoded.result()
 
     head = len(template.prefix) + len(template.middle) + np.diff(question_indptr)  # [E]
@@ -182,14 +185,14 @@ def _encode_questions(
 
 
 def _encode_contexts(
-    texts: list[str], tokenizer: ReaderTokenizer
+    texts: list[str], encode: Callable[[list[str]], Sequence[TokenizedText | MarkedTokens]]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
     """Token ids, first and last-plus-one characters of all texts, and where each text's tokens begin."""
     none = np.zeros(0, np.int32)
     ids, starts, ends, lengths = [none], [none], [none], [0]
     for at in range(0, len(texts), _TEXTS_AT_ONCE):
         chunk = texts[at : at + _TEXTS_AT_ONCE]
-        encodings = tokenizer.encode_many(chunk)
+        encodings = encode(chunk)
         counts = [len(e.ids) for e in encodings]
         tokens = sum(counts)
         offsets = np.fromiter(

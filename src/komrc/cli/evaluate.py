@@ -25,6 +25,7 @@ examples:
   komrc evaluate questions.jsonl answers.jsonl --open
   komrc evaluate dev-v2.0.json predictions_.json --metric squad2 --na-prob-file null_odds.json
   komrc evaluate data/korquad-v2.1/dev predictions_.json --korquad2
+  komrc evaluate data/korquad-v2.1/dev --korquad2 --model models/kobert-korquad-v2
 
 The JSON on stdout is that of the official KorQuAD 1.0 script, to the last bit; with --korquad2 that of
 the KorQuAD 2.0 script, with Beautiful Soup and lxml. With --trim-particles
@@ -160,10 +161,20 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_korquad2(args: argparse.Namespace) -> int:
     """Score predictions on pages, which are read in a stream."""
-    for option, value in (("--model", args.model), ("--trim-particles", args.trim_particles)):
-        if value is not None:
-            raise UsageError("does not work with --korquad2 yet", where=option, fix="give PREDICTIONS")
-    predictions = evaluation.load_predictions(args.predictions)
+    if args.trim_particles is not None:
+        raise UsageError("does not work with --korquad2 yet", where="--trim-particles", fix="leave it out")
+    if args.model is not None:
+        predictions, found = evaluation.predict_pages(
+            args.data,
+            args.model,
+            args.engine,
+            model_type=args.model_type,
+            settings=reader_options.settings(args),
+            skip_invalid=args.skip_invalid,
+        )
+        print(f"{100 * found:.1f} % of the answers are in the passages that were read", file=sys.stderr)
+    else:
+        predictions = evaluation.load_predictions(args.predictions)
     missing: list[str] = []
     golds = list(evaluation.korquad2_golds(args.data, skip_invalid=args.skip_invalid))
     evaluation.require_common_ids(

@@ -17,6 +17,7 @@ from komrc.types import ENGINES
 
 if TYPE_CHECKING:
     from komrc.predicting.model_ref import ModelRef
+    from komrc.predicting.pages import PageQuestions
     from komrc.predicting.questions import QuestionSet
 
 EXAMPLES = """\
@@ -26,6 +27,7 @@ examples:
   komrc predict --model models --data questions.jsonl --output answers.jsonl --top-k 3
   komrc predict --data questions.parquet --output answers --actors 4
   komrc predict --index my.index --data questions.jsonl --output answers.jsonl
+  komrc predict --korquad2 --model models --data data/korquad-v2.1/dev --output predictions.json
   komrc predict --engine ray --data s3://bucket/questions --output s3://bucket/answers --actors 16
   komrc predict --engine ray:onnx-int8 --data questions.jsonl --output answers --actors 2 --format parquet
 
@@ -40,6 +42,10 @@ on Ray (RAY_ADDRESS names a cluster; without it Ray is started here).
 With --index the questions need no context: each is answered from the documents of the index, as by
 `komrc ask --index`. The output is one file; a line of .jsonl also has document, page, line, sentence and the
 passages that were found, which `komrc evaluate --open` scores.
+
+With --korquad2 the data are whole HTML pages in the layout of KorQuAD 2.0 or 2.1: a JSON file, a ZIP file
+or a folder of them. The answers are HTML, as the official script and `komrc evaluate --korquad2` read them.
+Of each page the passages that share the most with the question are read.
 
 JSON Lines and Parquet need the same memory for any number of questions. An interrupted run leaves
 OUTPUT.part, or the folder without manifest.json; the same command resumes it.
@@ -64,8 +70,12 @@ def add_parser(commands: Commands) -> None:
         "--passages",
         type=reader_options.positive,
         metavar="N",
-        help="with --index: passages to read for a question (default: 10)",
+        help="with --index or --korquad2: passages to read for a question (default: 10; of a page 8)",
     )
+    parser.add_argument(
+        "--korquad2", action="store_true", help="the data are HTML pages in the layout of KorQuAD 2"
+    )
+    parser.add_argument("--exhaustive", action="store_true", help="with --korquad2: read all of each page")
     parser.add_argument(
         "--nbest-output", type=Path, metavar="FILE", help="also write all ranked candidates (.json or .jsonl)"
     )
@@ -122,15 +132,22 @@ def run(args: argparse.Namespace) -> int:
 def _predict(args: argparse.Namespace, data: Sequence[str], folder: bool) -> int:
     from komrc.data import ASKING, PREDICTING
     from komrc.predicting.model_ref import ModelRef
-    from komrc.predicting.questions import SHARD_SIZE, open_questions
+    from komrc.predicting.questions import SHARD_SIZE, QuestionSet, open_questions
 
     kind, _, engine = args.engine.partition(":") if args.engine.startswith(RAY) else ("", "", args.engine)
-    source = open_questions(
-        data,
-        skip_invalid=args.skip_invalid,
-        shard_size=args.shard_size or SHARD_SIZE,
-        needs=PREDICTING if args.index is None else ASKING,
-    )
+    if args.korquad2:
+        from komrc.predicting.pages import PageQuestions
+
+        source: QuestionSet | PageQuestions = PageQuestions.open(
+            [Path(name) for name in data], skip_invalid=args.skip_invalid
+        )
+    else:
+        source = open_questions(
+            data,
+            skip_invalid=args.skip_invalid,
+            shard_size=args.shard_size or SHARD_SIZE,
+            needs=PREDICTING if args.index is None else ASKING,
+        )
     model = ModelRef.of(
         args.model,
         engine=engine or "auto",
@@ -139,14 +156,15 @@ def _predict(args: argparse.Namespace, data: Sequence[str], folder: bool) -> int
         settings=reader_options.settings(args),
     )
     try:
-        done = (
-            _to_folder(args, source, model, on_ray=kind == RAY) if folder else _to_file(args, source, model)
-        )
+        if isinstance(source, QuestionSet) and folder:
+            done = _to_folder(args, source, model, on_ray=kind == RAY)
+        else:
+            done = _to_file(args, source, model)
     except KeyboardInterrupt:
         print("komrc: run the same command again to resume", file=sys.stderr)
         raise
     before = f" ({done:,} of them before)" if done else ""
-    shards = f" in {len(source.shards):,} shards" if folder else ""
+    shards = f" in {len(source.shards):,} shards" if isinstance(source, QuestionSet) and folder else ""
     print(f"{args.output}: {source.total:,} answers{before}{shards}, engine {model.engine}", file=sys.stderr)
     return 0
 
@@ -168,10 +186,16 @@ def _check(args: argparse.Namespace, folder: bool) -> None:
                 where=option,
                 fix=f"give the name of {forms[option]}",
             )
-    if args.index is None and args.passages:
-        raise UsageError("has no effect without --index", where="--passages", fix="leave it out")
+    if args.index is None and not args.korquad2 and args.passages:
+        raise UsageError(
+            "has no effect without --index or --korquad2", where="--passages", fix="leave it out"
+        )
+    if args.exhaustive and not args.korquad2:
+        raise UsageError("has no effect without --korquad2", where="--exhaustive", fix="leave it out")
     if args.index is not None:
         _check_with_index(args, folder)
+    if args.korquad2:
+        _check_with_pages(args, folder)
     if folder:
         if args.nbest_output is not None:
             raise UsageError(
@@ -211,6 +235,26 @@ def _check_with_index(args: argparse.Namespace, folder: bool) -> None:
         )
 
 
+def _check_with_pages(args: argparse.Namespace, folder: bool) -> None:
+    """Raises UsageError for outputs and options that answers in pages don't have."""
+    if folder:
+        raise UsageError(
+            f"{args.output} is a folder of shards, and answers in pages are one file",
+            where="--korquad2",
+            fix="give --output a name that ends in .json or .jsonl",
+        )
+    given = {
+        "--index": args.index is not None,
+        "--nbest-output": args.nbest_output is not None,
+        "--top-k": args.top_k > 1,
+        "--passages": args.exhaustive and args.passages is not None,
+    }
+    for option, wrong in given.items():
+        if wrong:
+            other = "--exhaustive" if option == "--passages" else "--korquad2"
+            raise UsageError(f"can't be used with {other}", where=option, fix="leave it out")
+
+
 def _refuse_inputs(args: argparse.Namespace) -> None:
     """Raises UsageError if an output is an input, or would be an input of the next run."""
     from komrc.models import checks, hub
@@ -237,10 +281,13 @@ def _overlap(one: str, other: str) -> bool:
     return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
-def _to_file(args: argparse.Namespace, source: QuestionSet, model: ModelRef) -> int:
+def _to_file(args: argparse.Namespace, source: QuestionSet | PageQuestions, model: ModelRef) -> int:
     from komrc.asking import PASSAGES
     from komrc.index import Index
     from komrc.predicting.one_file import predict_file
+
+    if args.korquad2:
+        return _pages_to_file(args, source, model)
 
     index = Index.open(args.index) if args.index is not None else None
     passages = args.passages or PASSAGES
@@ -261,6 +308,17 @@ def _to_file(args: argparse.Namespace, source: QuestionSet, model: ModelRef) -> 
         index=index,
         passages=passages,
     )
+
+
+def _pages_to_file(args: argparse.Namespace, source: QuestionSet | PageQuestions, model: ModelRef) -> int:
+    from komrc.page_reader import PASSAGES, PageReader
+    from komrc.predicting.one_file import predict_file
+
+    passages = args.passages or PASSAGES
+    run = model.identity() | {"passages": "all" if args.exhaustive else str(passages)}
+    reader = model.load()
+    pages = PageReader(reader, passages=passages, exhaustive=args.exhaustive)
+    return predict_file(reader, source, Path(args.output), run=run, restart=args.restart, pages=pages)
 
 
 def _to_folder(args: argparse.Namespace, source: QuestionSet, model: ModelRef, *, on_ray: bool) -> int:

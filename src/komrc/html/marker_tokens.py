@@ -9,7 +9,9 @@ costs nothing but the difference between the two.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from komrc.errors import ModelError
 from komrc.html.view import MARKERS
@@ -30,6 +32,7 @@ class MarkedTokens:
     offsets: list[tuple[int, int]]
 
 
+@lru_cache(maxsize=4)
 def marker_ids(tokenizer: ReaderTokenizer) -> dict[str, int]:
     """The vocabulary row of each marker, all different; the same for the same tokenizer.
 
@@ -74,3 +77,9 @@ def encode_view(tokenizer: ReaderTokenizer, text: str, rows: dict[str, int]) -> 
         ids += encoding.ids
         offsets += [(place + start, place + end) for start, end in encoding.offsets]
     return MarkedTokens(ids, offsets)
+
+
+def encode_views(tokenizer: ReaderTokenizer, texts: Sequence[str]) -> list[MarkedTokens]:
+    """The tokens of each text; see ``encode_view``."""
+    rows = marker_ids(tokenizer)
+    return [encode_view(tokenizer, text, rows) for text in texts]

@@ -19,7 +19,9 @@ from komrc import storage
 from komrc.asking import PASSAGES, Searchable, answers_from
 from komrc.data.tables import LINES
 from komrc.errors import StorageError, UsageError, check_whole_number
+from komrc.page_reader import PageReader
 from komrc.predicting import fs, records, runs
+from komrc.predicting.pages import PageQuestions, page_records
 from komrc.predicting.questions import QuestionSet, check_unique_ids
 from komrc.progress import Advance, showing
 from komrc.reader import Reader
@@ -28,7 +30,7 @@ from komrc.types import Example
 
 def predict_file(
     reader: Reader,
-    source: QuestionSet,
+    source: QuestionSet | PageQuestions,
     output: Path,
     *,
     nbest_output: Path | None = None,
@@ -37,6 +39,7 @@ def predict_file(
     restart: bool = False,
     index: Searchable | None = None,
     passages: int = PASSAGES,
+    pages: PageReader | None = None,
 ) -> int:
     """Answer all questions; returns how many an interrupted run had answered before.
 
@@ -49,6 +52,7 @@ def predict_file(
         restart: delete such a partial file first.
         index: answers come from its documents, and the questions' own contexts are not read.
         passages: how many passages of the index are searched for a question.
+        pages: reads the questions' contexts, which are HTML pages; the answers are HTML, too.
 
     Raises UsageError, StorageError, InputError, EngineError. Answers that were written before an error stay
     in the partial file.
@@ -62,7 +66,8 @@ def predict_file(
         )
     if nbest_output is not None and nbest_output.resolve() == output.resolve():
         raise UsageError("both outputs have the same name", where=str(output))
-    if not _is_lines(output) or (nbest_output is not None and not _is_lines(nbest_output)):
+    one_answer_an_id = not _is_lines(output) or (nbest_output is not None and not _is_lines(nbest_output))
+    if one_answer_an_id and isinstance(source, QuestionSet):
         check_unique_ids(source, "give an output whose name ends in .jsonl")
     identity = {
         **run,
@@ -74,7 +79,9 @@ def predict_file(
         done = partial.done
         examples = source.examples(done)
         with showing(total=source.total, what="answering", done=done) as advance:
-            if index is None:
+            if pages is not None:
+                answered = _counted(page_records(pages, examples), advance)
+            elif index is None:
                 nbest = nbest_output is not None
                 answered = _read(reader, examples, top_k=top_k, nbest=nbest, advance=advance)
             else:
@@ -98,6 +105,12 @@ def _read(
 
     for prediction in reader.stream(remaining(), top_k=top_k, advance=advance):
         yield records.record(prediction, waiting.popleft(), top_k, nbest=nbest)
+
+
+def _counted(answered: Iterator[dict[str, Any]], advance: Advance) -> Iterator[dict[str, Any]]:
+    for number, entry in enumerate(answered, 1):
+        yield entry
+        advance(number)
 
 
 def _asked(

@@ -207,8 +207,13 @@ class TrainingOptions:
                 fix=f"use --max-seq-length {longest} or less",
             )
         logger.info("windows have %d tokens: the model reads no more", longest)
-        windows = WindowConfig(self.max_seq_length, self.doc_stride, self.max_query_length)
-        return dataclasses.replace(self, **dataclasses.asdict(windows.within(longest)))
+        windows = WindowConfig(self.max_seq_length, self.doc_stride, self.max_query_length).within(longest)
+        return dataclasses.replace(
+            self,
+            max_seq_length=windows.max_seq_length,
+            doc_stride=windows.doc_stride,
+            max_query_length=windows.max_query_length,
+        )
 
     @property
     def eval_token_budget(self) -> int:

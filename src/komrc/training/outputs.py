@@ -150,9 +150,12 @@ def config_for(options: Any) -> ReaderConfig:
 
 
 def with_fitted(config: ReaderConfig, saved: ReaderConfig, options: Any) -> ReaderConfig:
-    """The configuration with what training fitted: the temperature and, unless the user gave one, the
-    threshold."""
-    fitted = {"temperature": saved.decoding.temperature}
+    """The configuration with what training decided: the temperature, whether pages were read and, unless the
+    user gave one, the threshold."""
+    fitted: dict[str, Any] = {
+        "temperature": saved.decoding.temperature,
+        "html_markers": saved.windows.html_markers,
+    }
     if options.null_score_diff_threshold is None:
         fitted["null_score_diff_threshold"] = saved.decoding.null_threshold
     return config.changed(**fitted)

@@ -16,8 +16,9 @@ from typing import Any, Literal
 import torch
 from numpy.typing import NDArray
 
-from komrc.config import Provenance, ReaderConfig
+from komrc.config import Provenance, ReaderConfig, WindowConfig
 from komrc.data import EVALUATING, TRAINING, Needs, read_data
+from komrc.data.korquad2 import is_korquad2
 from komrc.errors import UsageError
 from komrc.modeling import SpanReader
 from komrc.models import files, hub
@@ -28,6 +29,7 @@ from komrc.training.checkpoints import Checkpoint
 from komrc.training.dataset import ExtraTargets, TrainingWindows, choose_windows
 from komrc.training.distillation import SoftTargets, check_tokenizer, compute_soft_targets
 from komrc.training.options import TrainingOptions
+from komrc.training.pages import page_examples, pages_sha256
 from komrc.training.particle_labels import ParticleLabels, distinct_contexts, label_particles
 from komrc.training.window_cache import cached_windows
 from komrc.types import Example
@@ -86,22 +88,21 @@ def prepare(
         train_data, dev_data: examples in memory, instead of the options' files.
     """
     precision = hardware.choose_precision(options.precision, device)
-    if train_data is None:
-        train = [_read(options, name, TRAINING) for name in options.train_file]
-    else:
-        train = [_in_memory("train_data", train_data)]
-    dev = None
-    if dev_data is not None:
-        dev = _in_memory("dev_data", dev_data)
-    elif options.predict_file:
-        dev = _read(options, options.predict_file, EVALUATING)
+    files_of_pages = _files_of_pages(options, train_data is None, dev_data is None)
+    if not files_of_pages:  # a defect in the data is reported before the model is loaded
+        train, dev = _data(options, train_data, dev_data)
     model = _load_model(options, checkpoint)
     tokenizer = _load_tokenizer(options, checkpoint, model)
     options = options.fitted(min(model.max_positions, tokenizer.model_max_length))
+    config = outputs.config_for(options)
+    if files_of_pages:  # passages of pages are cut for the tokenizer
+        config = config.changed(html_markers=True)
+        train, dev = _data(
+            options, train_data, dev_data, _PageCutter(files_of_pages, tokenizer, config.windows)
+        )
     for data in train:
         contexts = list(dict.fromkeys(example.context for example in data.examples))[:_CONTEXTS_TRIED]
         check_reads(tokenizer, contexts, data.name, options.tokenizer or options.model or "tokenizer")
-    config = outputs.config_for(options)
     windows = TrainingWindows(
         [_cut_windows(options, config, data, tokenizer) for data in train],
         pad_id=tokenizer.pad_id,
@@ -122,8 +123,48 @@ def prepare(
     )
 
 
-def _read(options: TrainingOptions, name: str, needs: Needs) -> DataSet:
-    loaded = read_data(options.data_path(name), needs, skip_invalid=options.skip_invalid)
+@dataclass(frozen=True, slots=True)
+class _PageCutter:
+    """What makes examples of the files that have whole pages."""
+
+    files: frozenset[str]
+    tokenizer: ReaderTokenizer
+    config: WindowConfig
+
+
+def _files_of_pages(options: TrainingOptions, train: bool, dev: bool) -> frozenset[str]:
+    """Which of the data files have KorQuAD 2's layout."""
+    names = [*(options.train_file if train else ()), *([options.predict_file] if dev else [])]
+    return frozenset(name for name in names if name and is_korquad2(options.data_path(name)))
+
+
+def _data(
+    options: TrainingOptions,
+    train_data: Sequence[Example] | None,
+    dev_data: Sequence[Example] | None,
+    pages: _PageCutter | None = None,
+) -> tuple[list[DataSet], DataSet | None]:
+    """The data to train on and to evaluate on."""
+    if train_data is None:
+        train = [_read(options, name, TRAINING, pages) for name in options.train_file]
+    else:
+        train = [_in_memory("train_data", train_data)]
+    dev = None
+    if dev_data is not None:
+        dev = _in_memory("dev_data", dev_data)
+    elif options.predict_file:
+        dev = _read(options, options.predict_file, EVALUATING, pages)
+    return train, dev
+
+
+def _read(options: TrainingOptions, name: str, needs: Needs, pages: _PageCutter | None) -> DataSet:
+    path = options.data_path(name)
+    if pages is not None and name in pages.files:
+        examples = page_examples(
+            path, pages.tokenizer, pages.config, needs=needs, skip_invalid=options.skip_invalid
+        )
+        return DataSet(name, examples, pages_sha256(path))
+    loaded = read_data(path, needs, skip_invalid=options.skip_invalid)
     return DataSet(name, loaded.examples, loaded.sha256)
 
 
