@@ -143,7 +143,9 @@ def update(
     gone = [
         source
         for source in store.sources()
-        if source not in present and not run.is_kept(source) and upload_below(source, own_folder) is None
+        if source not in present
+        and not run.is_kept(source)
+        and not (own_folder and upload_below(source, own_folder))
     ]
     run.removed += forget(store, gone)
     if writing is not None:
