@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gemm, recipe2020, report, rounds
+from benchmarks import gemm, pages, recipe2020, report, rounds
+from komrc import load_squad
 from komrc.types import Example
 
 
@@ -97,3 +98,11 @@ def test_a_report_keeps_the_words_around_its_tables(tmp_path: Path) -> None:
 def test_rates_turn_around_the_range() -> None:
     found = rounds.Summary.of([2.0, 1.0, 4.0]).per(8)
     assert found == {"median": 4.0, "low": 2.0, "high": 8.0}
+
+
+def test_pages_without_tags_keep_the_places_of_their_answers(tmp_path: Path) -> None:
+    source = Path(__file__).resolve().parents[1] / "data/pages/dev.json"
+    pages.plain_data(source, tmp_path / "plain.json")
+    examples = load_squad(tmp_path / "plain.json")  # raises for an answer that is not at its place
+    assert len(examples) == 163
+    assert not any("<td>" in example.context for example in examples)
