@@ -70,7 +70,7 @@ def test_ask_gives_what_the_reader_gives(client, folder, no_answer):
     with Index.open(folder) as index:
         expected = make_reader(no_answer=True).ask(QUESTION, index, top_k=20, allow_no_answer=no_answer)
         texts = {name: index.document_text(name) for name in FILES}
-    assert len(answers) == len(expected) > 3
+    assert len(answers) == len(expected) > 1
     assert reply.json()["no_answer"] == (expected[0].text == "")
     assert (no_answer is None) == any(answer["document"] is None for answer in answers)
     for answer, wanted in zip(answers, expected, strict=True):

@@ -143,7 +143,7 @@ def faster(around: Circumstances, chosen: ChosenEngine) -> list[Faster]:
 def _installed(package: str) -> bool:
     try:
         return find_spec(package) is not None
-    except ValueError:  # another module took the name in sys.modules, or none is allowed there
+    except (ImportError, ValueError):  # an import hook refuses it; another module has the name in sys.modules
         return False
 
 

@@ -102,6 +102,12 @@ class ServeOptions:
     def __post_init__(self) -> None:
         check_options(self)
         HostRules(self.host, self.allowed_hosts, self.cors_origin)
+        if self.index is not None and "://" in self.index:
+            raise UsageError(
+                f"{self.index} is not a folder",
+                where="--index",
+                fix="give the folder of an index; the server does not read indexes in OpenSearch yet",
+            )
         if self.allow_upload and self.index is None:
             raise UsageError(
                 "there is no index that files could be added to",
