@@ -6,7 +6,7 @@ WORKDIR /build
 COPY pyproject.toml constraints.txt README.md LICENSE tokenization_kobert.py ./
 COPY src ./src
 RUN python -m venv /opt/komrc \
-    && /opt/komrc/bin/pip install --no-cache-dir --constraint constraints.txt '.[serve,html]'
+    && /opt/komrc/bin/pip install --no-cache-dir --constraint constraints.txt '.[serve,documents,html]'
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="KoMRC" \

@@ -19,9 +19,8 @@ from support.resuming import before_batch, differences, killed, whole
 from support.tiny_model import without_dropout
 from support.tiny_run import material
 
-from komrc import windows
 from komrc.errors import StorageError
-from komrc.training import checkpoints
+from komrc.training import checkpoints, window_cache
 from komrc.training.distributed import ProcessLostError
 
 
@@ -81,13 +80,13 @@ def test_a_run_that_has_ended_leaves_no_thread_of_its_process_group(made: Path, 
 
 def test_the_first_process_cuts_the_windows_for_all(made: Path, tmp_path: Path) -> None:
     def run() -> list[bool]:
-        true, built = windows.build_windows, []
+        true, built = window_cache.build_windows, []
 
         def build(*args: Any, **more: Any) -> Any:
             built.append(more["labels"])  # those of the evaluation have none
             return true(*args, **more)
 
-        windows.build_windows = build
+        window_cache.build_windows = build
         whole(made, tmp_path / "out", max_steps=1, predict_file=None, cache_dir=str(tmp_path / "cache"))
         return built
 
