@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from komrc.config import Provenance, ReaderConfig
@@ -51,7 +51,7 @@ def test_the_mean_reads_and_has_a_temperature_of_its_own(tmp_path: Path) -> None
     weights = [load_file(folder / "model.safetensors") for folder in (one, other, mean)]
     assert weights[0].keys() == weights[2].keys()
     for name, value in weights[2].items():
-        assert value == pytest.approx((weights[0][name] + weights[1][name]) / 2, abs=1e-6)
+        np.testing.assert_allclose(value, (weights[0][name] + weights[1][name]) / 2, rtol=0, atol=1e-6)
     answer = Reader.load(mean).read("세종이 무엇을 만들었나?", "세종은 1443년에 훈민정음을 만들었다.")[0]
     assert answer.text == "훈민정음"
     settings = [json.loads((folder / "komrc.json").read_text()) for folder in (one, mean)]
