@@ -19,11 +19,6 @@ REAL_DATA = {
     "test_nothing_was_taken_from_the_data_sets_we_train_on",  # compares our sample with KorQuAD and TyDi QA
     "test_perfect_logits_on_the_official_dev_set",  # figures of docs/results for five published tokenizers
     "test_recorded_values_and_their_sums_to_the_last_bit",  # 4,000 values of the official metric
-    # Markers in the five published vocabularies; our own vocabularies are tested, too.
-    *(
-        f"test_every_tokenizer[{name}]"
-        for name in ("bert-multilingual", "enliple-32k", "kobert", "kobigbird", "koelectra-v1")
-    ),
     "test_the_official_files_are_read_whole",  # KorQuAD, XQuAD, TyDi QA, JaQuAD: their published counts
     "test_the_published_files",  # KoBERT's vocabulary: 2,008 texts with the ids of 2020
     "test_the_published_ids_are_git_blob_ids",  # the hash of KorQuAD's dev set that `komrc data get` checks
