@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from itertools import pairwise
@@ -110,3 +111,19 @@ def test_bars_that_are_not_shown_write_nothing(monkeypatch: pytest.MonkeyPatch) 
     with progress.Bars(shown=False) as bars, bars.bar("evaluating", 4) as advance:
         advance(2)
     assert terminal.getvalue() == ""
+
+
+def test_bars_draw_no_random_numbers_of_the_program() -> None:
+    """A new process, where nothing has imported rich yet: it draws as it is imported."""
+    code = """
+import random, sys
+from komrc import progress
+random.seed(1)
+expected = random.getstate()
+assert "rich" not in sys.modules
+with progress.Bars(shown=False) as bars:
+    bars.add("steps", 3)
+assert "rich.style" in sys.modules and random.getstate() == expected
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

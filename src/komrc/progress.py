@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import sys
 import threading
 import time
@@ -63,6 +64,7 @@ def showing_bytes(*, total: int, what: str) -> Iterator[Callable[[int, int | Non
         print(f"{what} …", file=sys.stderr)
         yield lambda _done, _whole: None
         return
+    _import_rich()
     from rich import progress as bars
     from rich.console import Console
 
@@ -114,7 +116,17 @@ class Bars:
             self._progress.remove_task(task)
 
 
+def _import_rich() -> None:
+    """Import rich, which draws from Python's random numbers at its first import, and restore these: a training
+    that is resumed exactly must not depend on when a bar is shown."""
+    state = random.getstate()
+    import rich.progress  # noqa: F401
+
+    random.setstate(state)
+
+
 def _rich_progress(*, share: bool = False, note: bool = False, disable: bool = False) -> Progress:
+    _import_rich()
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
