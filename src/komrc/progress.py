@@ -117,8 +117,8 @@ class Bars:
 
 
 def _import_rich() -> None:
-    """Import rich, which draws from Python's random numbers at its first import, and restore these: a training
-    that is resumed exactly must not depend on when a bar is shown."""
+    """Import rich and restore Python's random numbers, which its first import draws from: a training that is
+    resumed exactly must not depend on when a bar is shown."""
     state = random.getstate()
     import rich.progress  # noqa: F401
 
