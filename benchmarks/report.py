@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -100,10 +101,11 @@ def _targets(figures: Figures) -> str:
 def _footer(part: Figures) -> str:
     m = part["machine"]
     what = ", ".join(f"{name} {m[name]}" for name in ("torch", "onnxruntime", "transformers", "python"))
-    return (
-        f"\n{m['date']}; {m['processor']} ({', '.join(m['instructions'])}), {m['cores']} cores, "
-        f"{m['memory GiB']} GiB; load before: {m['load before']}; {what}.\n"
+    line = (
+        f"{m['date']}; {m['processor']} ({', '.join(m['instructions'])}), {m['cores']} cores, "
+        f"{m['memory GiB']} GiB; load before: {m['load before']}; {what}."
     )
+    return f"\n{textwrap.fill(line, 110, break_long_words=False)}\n"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -35,13 +35,15 @@ KEPT = (0.97, 0.95, 0.9)
 def margin(reader: Reader, example: Example, hits: Sequence[Hit]) -> tuple[float, bool]:
     """The best span's logit less that of "not in the documents" without NO_ANSWER; whether it is right."""
     top = max(hit.score for hit in hits)
-    readings = asking._read(reader, example.question, hits, [asking.PRIOR * hit.score / top for hit in hits])
+    readings = asking.read_passages(
+        reader, example.question, hits, [asking.PRIOR * hit.score / top for hit in hits]
+    )
     best = max(readings, key=lambda reading: reading.best)
     if not best.spans:
         return -np.inf, False
     golds = [gold.text for gold in example.answers]
     right = korquad.best(best.spans[0][0].text, golds)[0]
-    no_answer = asking._no_answer_logit(example.question, readings) - asking.NO_ANSWER
+    no_answer = asking.no_answer_logit(example.question, readings) - asking.NO_ANSWER
     return best.best - no_answer, right
 
 

@@ -33,6 +33,8 @@ K1, B = 1.2, 0.75  # the usual BM25 constants (Robertson and Zaragoza 2009, sect
 Question = dict[str, Any]
 
 
+# The search of KoMRC (komrc.index) has more kinds of terms. Here the terms stay those with which the training
+# files of the embedded model were made, so that the recipe writes the same files.
 def bigrams(text: str) -> list[str]:
     """Pairs of neighbouring characters inside each word; a word of one character is taken whole."""
     return [word[i : i + 2] for word in text.lower().split() for i in range(max(1, len(word) - 1))]

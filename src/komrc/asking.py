@@ -44,6 +44,8 @@ _READ_TOGETHER = (2, 4)  # passages that are read before it is decided whether t
 _CEILING = 8.5  # l / T of a span in another passage: 99 % are below 8.0
 _MARGIN = 1.0  # of the best span over "not in the documents"
 _ANSWERS_OF_PASSAGE = 20
+# Of DocumentAnswer, in JSON; "passage" and "also" have a form of their own.
+ANSWER_FIELDS = ("text", "document", "start", "end", "page", "line", "score", "sentence", "sentence_start")
 
 
 class Searchable(Protocol):
@@ -104,8 +106,7 @@ class DocumentAnswer:
     def to_dict(self) -> dict[str, Any]:
         """The answer as JSON values; the passage with its title, heading and place."""
         passage = self.passage
-        names = ("text", "document", "start", "end", "page", "line", "score", "sentence", "sentence_start")
-        return {name: getattr(self, name) for name in names} | {
+        return {name: getattr(self, name) for name in ANSWER_FIELDS} | {
             "passage": None
             if passage is None
             else {name: getattr(passage, name) for name in ("title", "heading", "start", "end")},
@@ -180,12 +181,12 @@ def answers_from(
         return [_empty_answer(1.0)]
     best_score = max(hit.score for hit in hits)
     priors = [PRIOR * hit.score / best_score if best_score > 0 else 0.0 for hit in hits]
-    readings: list[_Reading] = []
+    readings: list[Reading] = []
     no_answer = -math.inf
     for begin, end in pairwise((0, *_READ_TOGETHER, max(len(hits), _READ_TOGETHER[-1]))):
-        readings += _read(reader, question, hits[begin:end], priors[begin:end])
+        readings += read_passages(reader, question, hits[begin:end], priors[begin:end])
         if allow_no_answer:
-            no_answer = _no_answer_logit(question, readings)
+            no_answer = no_answer_logit(question, readings)
         best = max((reading.best for reading in readings), default=-math.inf)
         if end >= len(hits) or (best > max(priors[end:]) + _CEILING and best > no_answer + _MARGIN):
             break
@@ -193,7 +194,7 @@ def answers_from(
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class Reading:
     """What was read in one passage. All logits are divided by the temperature."""
 
     passage: Passage
@@ -208,9 +209,9 @@ class _Reading:
         return max((logit for _, logit in self.spans), default=-math.inf) + self.prior
 
 
-def _read(
+def read_passages(
     reader: PassageReader, question: str, hits: Sequence[Hit], priors: Sequence[float]
-) -> list[_Reading]:
+) -> list[Reading]:
     """Read the passages as one batch."""
     passages = [hit.passage for hit in hits]
     predictions = reader.read_examples(
@@ -225,7 +226,7 @@ def _read(
     ]
 
 
-def _reading(passage: Passage, prior: float, prediction: _Prediction, temperature: float) -> _Reading:
+def _reading(passage: Passage, prior: float, prediction: _Prediction, temperature: float) -> Reading:
     """Logits from the probabilities inside the passage: that of a candidate with a known logit gives the
     normaliser of all. Spans that begin in the prefix are left out: they have no place in the document."""
     best = max(prediction.candidates, key=lambda candidate: candidate.score)
@@ -239,7 +240,7 @@ def _reading(passage: Passage, prior: float, prediction: _Prediction, temperatur
     )
     # The second is exact where rounding makes the probability of "no answer" 1.
     all_spans = max(total + _log(1 - empty.score), _log_sum([logit for _, logit in spans]))
-    return _Reading(passage, prior, spans, all_spans, empty.logit / temperature)
+    return Reading(passage, prior, spans, all_spans, empty.logit / temperature)
 
 
 def _log(value: float) -> float:
@@ -252,7 +253,7 @@ def _log_sum(values: Sequence[float]) -> float:
     return peak if math.isinf(peak) else peak + math.log(sum(math.exp(value - peak) for value in values))
 
 
-def _no_answer_logit(question: str, readings: Sequence[_Reading]) -> float:
+def no_answer_logit(question: str, readings: Sequence[Reading]) -> float:
     """The logit of "not in the documents"; see the formula above."""
     weights = [math.exp(reading.prior) for reading in readings]
     logits = [reading.no_answer for reading in readings]
@@ -260,7 +261,7 @@ def _no_answer_logit(question: str, readings: Sequence[_Reading]) -> float:
     return (average + min(logits)) / 2 - NEARBY * _nearby(question, readings) + NO_ANSWER
 
 
-def _nearby(question: str, readings: Sequence[_Reading]) -> float:
+def _nearby(question: str, readings: Sequence[Reading]) -> float:
     """The share of the question's terms that are within REACH characters of the best span, 0 to 1."""
     reading = max(readings, key=lambda reading: reading.best)
     wanted = set(bigrams(question))
@@ -271,7 +272,7 @@ def _nearby(question: str, readings: Sequence[_Reading]) -> float:
     return len(wanted.intersection(bigrams(reading.passage.prefix + around))) / len(wanted)
 
 
-def _ranked(readings: Sequence[_Reading], no_answer: float) -> list[DocumentAnswer]:
+def _ranked(readings: Sequence[Reading], no_answer: float) -> list[DocumentAnswer]:
     """All answers of the passages by their probabilities, the same answer once; and the empty answer, if its
     logit is not -inf."""
     from komrc.metrics.korquad import normalize  # it brings the readers of data files

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, cast, get_args
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 import httpx
 
-from komrc.errors import InputError, KomrcError, ServerError
-from komrc.types import Answer, Span
+from komrc.client_replies import (
+    Progress,
+    ServerState,
+    answers_in,
+    answers_of_line,
+    cut_off,
+    document_answers,
+    error_in,
+    hits_in,
+    state_in,
+    translated_errors,
+)
+from komrc.errors import InputError
+from komrc.types import Answer
 
 if TYPE_CHECKING:
     from komrc.asking import DocumentAnswer
-    from komrc.index import Hit, Passage
+    from komrc.index import Hit
 
 DEFAULT_URL = "http://localhost:8888"
 DEFAULT_TIMEOUT = 60.0  # seconds without a byte from the server
 
-ServerState = Literal["ready", "loading", "draining"]
-Progress = Callable[[int, int], None]
-"""Called with the number of windows that are done and the number of all windows."""
-
 _ANSWERS, _ASK, _SEARCH, _READY = "v1/answers", "v1/ask", "v1/search", "ready"
-_ANSWER_FIELDS = ("text", "document", "start", "end", "page", "line", "score", "sentence", "sentence_start")
 _STREAM = "application/x-ndjson"
-_TIMEOUT, _UNREACHABLE, _FOREIGN = "timeout", "unreachable", "protocol"  # codes of errors without a reply
 
 
 class AnswerOptions(TypedDict, total=False):
@@ -114,17 +119,17 @@ class Client:
         The lists are in the order of the questions or contexts. Arguments and errors: see ``answer``.
         """
         body, on_progress = _request(question, context, **options)
-        with _translated_errors(self._http.base_url):
+        with translated_errors(self._http.base_url):
             if on_progress is None:
-                return _answers(self._http.post(_ANSWERS, content=body))
+                return answers_in(self._http.post(_ANSWERS, content=body))
             with self._http.stream("POST", _ANSWERS, content=body, headers={"accept": _STREAM}) as response:
                 if response.is_error:
                     response.read()
-                    raise _error(response)
+                    raise error_in(response)
                 for line in response.iter_lines():
-                    if (answers := _answers_of_line(line, on_progress)) is not None:
+                    if (answers := answers_of_line(line, on_progress)) is not None:
                         return answers
-        raise _cut_off()
+        raise cut_off()
 
     def ask(self, question: str, **options: Unpack[AskOptions]) -> list[DocumentAnswer]:
         """The best answers from the server's index of documents, best first, as ``Reader.ask`` gives them.
@@ -137,22 +142,22 @@ class Client:
         is "no_index" if the server has no index.
         """
         body = _encoded({"question": question, **options})
-        with _translated_errors(self._http.base_url):
-            return _document_answers(self._http.post(_ASK, content=body))
+        with translated_errors(self._http.base_url):
+            return document_answers(self._http.post(_ASK, content=body))
 
     def search(self, query: str, *, top_k: int = 10) -> list[Hit]:
         """The passages of the server's index that match best, the best first. Errors: see ``ask``."""
         body = _encoded({"query": query, "top_k": top_k})
-        with _translated_errors(self._http.base_url):
-            return _hits(self._http.post(_SEARCH, content=body))
+        with translated_errors(self._http.base_url):
+            return hits_in(self._http.post(_SEARCH, content=body))
 
     def health(self) -> ServerState:
         """Whether the server takes work: "ready", "loading" or "draining" (it is shutting down).
 
         Raises ServerError where it can't be reached.
         """
-        with _translated_errors(self._http.base_url):
-            return _state(self._http.get(_READY))
+        with translated_errors(self._http.base_url):
+            return state_in(self._http.get(_READY))
 
     def close(self) -> None:
         """Close the connections."""
@@ -200,36 +205,36 @@ class AsyncClient:
     ) -> list[list[Answer]]:
         """See ``Client.answer_many``."""
         body, on_progress = _request(question, context, **options)
-        with _translated_errors(self._http.base_url):
+        with translated_errors(self._http.base_url):
             if on_progress is None:
-                return _answers(await self._http.post(_ANSWERS, content=body))
+                return answers_in(await self._http.post(_ANSWERS, content=body))
             async with self._http.stream(
                 "POST", _ANSWERS, content=body, headers={"accept": _STREAM}
             ) as response:
                 if response.is_error:
                     await response.aread()
-                    raise _error(response)
+                    raise error_in(response)
                 async for line in response.aiter_lines():
-                    if (answers := _answers_of_line(line, on_progress)) is not None:
+                    if (answers := answers_of_line(line, on_progress)) is not None:
                         return answers
-        raise _cut_off()
+        raise cut_off()
 
     async def ask(self, question: str, **options: Unpack[AskOptions]) -> list[DocumentAnswer]:
         """See ``Client.ask``."""
         body = _encoded({"question": question, **options})
-        with _translated_errors(self._http.base_url):
-            return _document_answers(await self._http.post(_ASK, content=body))
+        with translated_errors(self._http.base_url):
+            return document_answers(await self._http.post(_ASK, content=body))
 
     async def search(self, query: str, *, top_k: int = 10) -> list[Hit]:
         """See ``Client.search``."""
         body = _encoded({"query": query, "top_k": top_k})
-        with _translated_errors(self._http.base_url):
-            return _hits(await self._http.post(_SEARCH, content=body))
+        with translated_errors(self._http.base_url):
+            return hits_in(await self._http.post(_SEARCH, content=body))
 
     async def health(self) -> ServerState:
         """See ``Client.health``."""
-        with _translated_errors(self._http.base_url):
-            return _state(await self._http.get(_READY))
+        with translated_errors(self._http.base_url):
+            return state_in(await self._http.get(_READY))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -290,149 +295,3 @@ def _encoded(values: Mapping[str, Any]) -> bytes:
         ) from error
     except (TypeError, ValueError) as error:
         raise InputError(f"the question and its context must be text ({error})") from error
-
-
-# --- replies -----------------------------------------------------------------------------------------------
-
-
-def _answers(response: httpx.Response) -> list[list[Answer]]:
-    """The answers in a whole reply. Raises the error that it reports."""
-    if response.is_error:
-        raise _error(response)
-    with _parsing():
-        return _answers_in(response.json())
-
-
-def _answers_of_line(line: str, on_progress: Progress) -> list[list[Answer]] | None:
-    """The answers, if this line of a streamed reply contains them. Raises the error that it reports."""
-    progress: tuple[int, int] | None = None
-    with _parsing():
-        value = json.loads(line)
-        if "result" in value:
-            return _answers_in(value["result"])
-        if "failure" in value:
-            failure = value["failure"]
-            raise _error_of(failure["code"], failure["error"], failure.get("field"))
-        progress = int(value["progress"]["done"]), int(value["progress"]["total"])
-    on_progress(*progress)
-    return None
-
-
-def _answers_in(value: Mapping[str, Any]) -> list[list[Answer]]:
-    return [[_answer(entry) for entry in result["answers"]] for result in value["results"]]
-
-
-def _answer(value: Mapping[str, Any]) -> Answer:
-    whole = value["untrimmed"]
-    untrimmed = Span(whole["start"], whole["end"]) if whole else None
-    return Answer(value["text"], value["start"], value["end"], value["score"], untrimmed)
-
-
-def _document_answers(response: httpx.Response) -> list[DocumentAnswer]:
-    """The answers in a reply of /v1/ask. Raises the error that it reports."""
-    from komrc.asking import DocumentAnswer, Place
-
-    if response.is_error:
-        raise _error(response)
-    with _parsing():
-        return [
-            DocumentAnswer(
-                passage=None if value["passage"] is None else _passage(value["passage"]),
-                also=tuple(Place(**place) for place in value["also"]),
-                **{name: value[name] for name in _ANSWER_FIELDS},
-            )
-            for value in response.json()["answers"]
-        ]
-
-
-def _hits(response: httpx.Response) -> list[Hit]:
-    """The passages in a reply of /v1/search. Raises the error that it reports."""
-    from komrc.index import Hit
-
-    if response.is_error:
-        raise _error(response)
-    with _parsing():
-        return [Hit(_passage(value["passage"]), value["score"]) for value in response.json()["hits"]]
-
-
-def _passage(value: Mapping[str, Any]) -> Passage:
-    from komrc.index import Passage
-
-    return Passage(**{name: value[name] for name in Passage.__dataclass_fields__})
-
-
-def _state(response: httpx.Response) -> ServerState:
-    """The state in a reply of /ready, which is 503 for two of the three."""
-    with _parsing():
-        value = response.json()
-        if value.get("status") in get_args(ServerState):
-            return cast(ServerState, value["status"])
-    raise _error(response)
-
-
-@contextmanager
-def _parsing() -> Iterator[None]:
-    """Raise ServerError for a reply that is not of the known form."""
-    try:
-        yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ServerError(
-            f"the reply is not one of a KoMRC server ({error!r})",
-            fix="check the address, and that server and client have the same version",
-            code=_FOREIGN,
-        ) from error
-
-
-# --- errors ------------------------------------------------------------------------------------------------
-
-
-def _error(response: httpx.Response) -> KomrcError:
-    """The error in a reply whose status reports one."""
-    try:
-        value = response.json()
-        code, message, field = str(value["code"]), str(value["error"]), value.get("field")
-    except (ValueError, KeyError, TypeError, AttributeError):  # a proxy's own page
-        code, message, field = "http", f"the server answered {response.status_code}", None
-    after = response.headers.get("retry-after", "")
-    return _error_of(
-        code,
-        message,
-        field,
-        status=response.status_code,
-        retry_after=int(after) if after.isdecimal() else None,
-    )
-
-
-def _error_of(
-    code: str, message: str, field: str | None, *, status: int | None = None, retry_after: int | None = None
-) -> KomrcError:
-    """InputError for what is wrong with the request's values, else ServerError."""
-    if code == InputError.code:
-        return InputError(message, where=field)
-    return ServerError(message, where=field, code=code, http_status=status, retry_after=retry_after)
-
-
-def _cut_off() -> ServerError:
-    return ServerError("the reply ended before the answers came", fix="ask again", code=_UNREACHABLE)
-
-
-@contextmanager
-def _translated_errors(url: httpx.URL) -> Iterator[None]:
-    """Turn what httpx raises into ServerError."""
-    where = str(url)
-    try:
-        yield
-    except httpx.TimeoutException as error:
-        raise ServerError(
-            f"no reply in time ({type(error).__name__})",
-            where=where,
-            fix="give Client a larger timeout, or on_progress for a long text",
-            code=_TIMEOUT,
-        ) from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ServerError(
-            f"the server can't be reached ({error})",
-            where=where,
-            fix="check the address, and that komrc serve runs there",
-            code=_UNREACHABLE,
-        ) from error

@@ -11,13 +11,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from string import punctuation
-from typing import Any
+from typing import Any, TypeVar
 
 from komrc.data import read_json
 from komrc.errors import DataError
 from komrc.types import Example
 
 VERSION = "KorQuAD_v1.0"
+
+References = TypeVar("References")  # one question's, in the form that its metric takes
 
 _SPACES = str.maketrans(dict.fromkeys("'\"《》<>〈〉()‘’", " "))
 _DROPPED = str.maketrans("", "", punctuation)
@@ -85,16 +87,32 @@ def score_golds(
 
     ``on_missing`` is called with each such id. Raises DataError where there is nothing to score.
     """
+    return score_each(predictions, golds, best, on_missing=on_missing)
+
+
+def score_each(
+    predictions: Mapping[str, str],
+    golds: Iterable[tuple[str, References]],
+    scored: Callable[[str, References], tuple[bool, float]],
+    *,
+    on_missing: Callable[[str], None] | None = None,
+) -> Scores:
+    """Mean exact match and F1, in percent, where ``scored(prediction, references)`` gives those of one
+    question.
+
+    An id without a prediction scores 0, and ``on_missing`` is called with it. Raises DataError if there is
+    nothing to score.
+    """
     matches = total = 0
     overlap = 0.0
-    for name, texts in golds:
+    for name, gold in golds:
         total += 1
         prediction = predictions.get(name)
         if prediction is None:
             if on_missing is not None:
                 on_missing(name)
             continue
-        exact, partial = best(prediction, texts)
+        exact, partial = scored(prediction, gold)
         matches += exact
         overlap += partial
     if total == 0:

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 
 from komrc.errors import DataError, require
-from komrc.metrics.korquad import Scores, character_f1
+from komrc.metrics.korquad import Scores, character_f1, score_each
 from komrc.metrics.korquad import normalize as normalize_text
 from komrc.types import Example
 
@@ -68,21 +68,12 @@ def score_golds(
     ``golds`` may be a stream. ``on_missing`` is called with each id that has no prediction. Raises DataError
     if there is nothing to score.
     """
-    matches = total = 0
-    overlap = 0.0
-    for question_id, gold in golds:
-        total += 1
-        prediction = predictions.get(question_id)
-        if prediction is None:
-            if on_missing is not None:
-                on_missing(question_id)
-            continue
-        predicted, reference = normalize(prediction), normalize(gold)
-        matches += predicted == reference
-        overlap += character_f1(predicted, reference)
-    if total == 0:
-        raise DataError("there is no question to score", fix="give data with questions")
-    return {"exact_match": 100.0 * matches / total, "f1": 100.0 * overlap / total}
+    return score_each(predictions, golds, _scored, on_missing=on_missing)
+
+
+def _scored(prediction: str, gold: str) -> tuple[bool, float]:
+    predicted, reference = normalize(prediction), normalize(gold)
+    return predicted == reference, character_f1(predicted, reference)
 
 
 def score(
