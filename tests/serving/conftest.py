@@ -93,3 +93,16 @@ def programs(tmp_path_factory):
 def program(programs):
     """A server with short time limits that tests share."""
     return programs("--header-timeout", "0.6", "--body-timeout", "0.6", "--max-connections", "60")
+
+
+@pytest.fixture
+def folder(tmp_path, request):
+    """An index of the test module's FILES, which gives the text of each by its name."""
+    from komrc.index import Index
+
+    for name, text in request.module.FILES.items():
+        path = tmp_path / "문서" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    Index.build([tmp_path / "문서"], tmp_path / "my.index").close()
+    return tmp_path / "my.index"

@@ -29,16 +29,6 @@ BYTES = {"content-type": "application/octet-stream"}
 
 
 @pytest.fixture
-def folder(tmp_path):
-    for name, text in FILES.items():
-        path = tmp_path / "문서" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    Index.build([tmp_path / "문서"], tmp_path / "my.index").close()
-    return tmp_path / "my.index"
-
-
-@pytest.fixture
 def web(client, folder):
     return client(index=str(folder))
 

@@ -28,16 +28,6 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    for name, text in FILES.items():
-        path = tmp_path / "문서" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    Index.build([tmp_path / "문서"], tmp_path / "my.index").close()
-    return tmp_path / "my.index"
-
-
-@pytest.fixture
 def open_page(browser, programs):
     """``open_page("--index", …)``: the page; no error and no request elsewhere may happen."""
     tabs, wrong, started = [], [], []
